@@ -1,0 +1,1 @@
+"""What every process shares: messages, keys, numbers, settings, connections. Imports nothing of ours."""

@@ -1,0 +1,47 @@
+"""How every process connects to Redis and PostgreSQL.
+
+Writes are never retried by the client library: its default of ten retries turns one lost reply of ``XADD *`` into
+two entries. Whoever writes decides what a lost reply means. Reads block at most ``BLOCK_MS``, well under the
+socket's time limit.
+"""
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+BLOCK_MS = 500
+TIMEOUT_S = 5.0
+
+
+def connect(url: str) -> redis.Redis:
+    """A blocking client that answers bytes and never retries."""
+    return redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0))
+
+
+def connect_async(url: str, connections: int = 32) -> redis.asyncio.Redis:
+    """An asyncio client that answers bytes and never retries."""
+    return redis.asyncio.Redis.from_url(
+        url, socket_timeout=TIMEOUT_S, retry=AsyncRetry(NoBackoff(), 0), max_connections=connections
+    )
+
+
+def database_url(url: str) -> str:
+    """A PostgreSQL URL with the driver SQLAlchemy should use."""
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg://" + url.removeprefix(scheme)
+    return url
+
+
+def open_database(url: str) -> Engine:
+    """A blocking SQLAlchemy engine with a small pool that checks its connections."""
+    return create_engine(database_url(url), pool_size=2, max_overflow=2, pool_pre_ping=True)
+
+
+def open_database_async(url: str, connections: int = 8) -> AsyncEngine:
+    """An asyncio SQLAlchemy engine with a bounded pool that checks its connections."""
+    return create_async_engine(database_url(url), pool_size=connections, max_overflow=0, pool_pre_ping=True)

@@ -1,0 +1,88 @@
+"""The names of every key, stream and channel in Redis: the public contract of the cluster.
+
+A hash tag (``{a:S}`` for account shard S, ``{i:SYMBOL}`` for an instrument) keeps what one commit touches in one
+Redis Cluster slot.
+"""
+
+INSTRUMENTS = "matchbox:instruments"
+"""Hash: symbol -> Instrument JSON. What the supervisors should run; the rules in force are those in the logs."""
+SHARDS = "matchbox:shards"
+"""String: the number of account shards, fixed when the cluster was made."""
+HALTED = "matchbox:halted"
+"""Hash: worker name -> why its supervisor gave it up."""
+KEYS_CHANNEL = "matchbox:api-keys"
+"""Pub/sub: an API key was made or revoked (its id)."""
+
+
+def shard_tag(shard: int) -> str:
+    """Hash tag of an account shard."""
+    return f"{{a:{shard}}}"
+
+
+def instrument_tag(symbol: str) -> str:
+    """Hash tag of an instrument."""
+    return f"{{i:{symbol}}}"
+
+
+def shard_of(account: int, shards: int) -> int:
+    """The shard that keeps an account."""
+    return account % shards
+
+
+def inbox(shard: int) -> str:
+    """Stream of requests, written by gateways with ``XADD *``."""
+    return f"{shard_tag(shard)}:in"
+
+
+def outbox(shard: int, symbol: str) -> str:
+    """Stream of commands from a shard to a book, gapless from 1-0."""
+    return f"{shard_tag(shard)}:to:{symbol}"
+
+
+def log(tag: str) -> str:
+    """Stream of what the tag's owner did, gapless from 1-0."""
+    return f"{tag}:log"
+
+
+def meta(tag: str) -> str:
+    """Hash: epoch, owner, lease, version, length, chain, ``at:<source>`` positions, ``len:<outbox>`` lengths."""
+    return f"{tag}:meta"
+
+
+def snapshot(tag: str) -> str:
+    """Hash: log position -> snapshot bytes; the two newest."""
+    return f"{tag}:snapshot"
+
+
+def consumers(stream: str) -> str:
+    """Hash: reader -> the last entry of the stream it will never need again. Trimming never passes the lowest."""
+    return f"{stream}:consumers"
+
+
+POSTGRESQL = "postgresql"
+"""The pusher's name among the consumers of a log: what PostgreSQL has."""
+
+
+def lease(tag: str) -> str:
+    """Name of the lease on a book or shard: its state is in ``meta``, its wake-ups on ``<lease>.live``."""
+    return f"{tag}:lease"
+
+
+def beat(worker: str) -> str:
+    """String with a short TTL: JSON of the worker's last sign of life."""
+    return f"matchbox:beat:{worker}"
+
+
+def supervisor(host: str) -> str:
+    """Lock: one supervisor per cluster and host."""
+    return f"matchbox:supervisor:{host}"
+
+
+def price(symbol: str) -> str:
+    """String: the last trade price, as decimal text."""
+    return f"{symbol}.price"
+
+
+def live(symbol: str) -> str:
+    """Pub/sub: conflated live updates of an instrument."""
+    return f"{symbol}.live"

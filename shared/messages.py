@@ -1,0 +1,420 @@
+"""Every message that crosses a process boundary, each defined once.
+
+Four families, one per direction:
+
+- **requests**  gateway -> ledger, on ``{a:S}:in``
+- **commands**  ledger -> book,    on ``{a:S}:to:SYMBOL``
+- **book events**  by the book,    on ``{i:SYMBOL}:log``
+- **ledger events**  by the ledger, on ``{a:S}:log``
+
+On the wire each is one JSON object whose ``type`` names it, so ``redis-cli`` and any language can read
+it. New fields get defaults (absent = default); a field never changes its type. Units: ``price`` in ticks,
+``quantity`` in lots, ``funds``, ``cost``, ``fee``, ``hold`` and ``amount`` in the currency's smallest unit,
+``time`` in nanoseconds since the epoch, fee rates in parts per million. 0 and "" mean "none".
+
+JSON integers here reach 2**63: read them with a parser that keeps 64 bits.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from shared.errors import RejectReason
+from shared.instrument import Instrument
+
+Side = Literal["buy", "sell"]
+OrderType = Literal["limit", "market"]
+TimeInForce = Literal["GTC", "IOC", "FOK", "GTT"]
+SelfTradePrevention = Literal["dc", "co", "cn", "cb"]
+Liquidity = Literal["M", "T"]
+DoneReason = Literal["filled", "canceled", "rejected"]
+
+FEE_ACCOUNT = 0
+"""Each account shard keeps the fees it took on this account. Users' accounts start at 1."""
+
+
+class Message(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
+    """Base of all messages: tagged by ``type``; defaults are left out on the wire."""
+
+
+# --- requests: gateway -> ledger ---------------------------------------------------------------
+
+
+class OrderRequest(Message, tag="order_request"):
+    """Place an order. ``request_id`` makes a repeat harmless; ``client_id`` is the client's own id, if any.
+
+    A second request of the account with the same ``client_id`` (or, without one, ``request_id``) is answered
+    with the first order.
+    """
+
+    request_id: str
+    account: int
+    instrument: str
+    side: Side
+    order_type: OrderType
+    price: int = 0
+    quantity: int = 0
+    funds: int = 0
+    time_in_force: TimeInForce = "GTC"
+    post_only: bool = False
+    stp: SelfTradePrevention = "dc"
+    client_id: str = ""
+
+
+class CancelRequest(Message, tag="cancel_request"):
+    """Cancel one open order of the account, by ``order_id`` or else by ``client_id``."""
+
+    request_id: str
+    account: int
+    order_id: int = 0
+    client_id: str = ""
+    instrument: str = ""
+
+
+class CancelAllRequest(Message, tag="cancel_all_request"):
+    """Cancel all open orders of the account, or only those of one instrument and/or side."""
+
+    request_id: str
+    account: int
+    instrument: str = ""
+    side: str = ""
+
+
+class TransferRequest(Message, tag="transfer_request"):
+    """Deposit (``amount`` > 0) or withdraw (< 0). A repeat of ``request_id`` moves nothing."""
+
+    request_id: str
+    account: int
+    currency: str
+    amount: int
+
+
+class InstrumentRequest(Message, tag="instrument_request"):
+    """Add an instrument or change its rules or mode. Sent to every shard; shard 0 tells the book."""
+
+    request_id: str
+    instrument: Instrument
+
+
+Request = OrderRequest | CancelRequest | CancelAllRequest | TransferRequest | InstrumentRequest
+
+
+# --- commands: ledger -> book ------------------------------------------------------------------
+
+
+class Place(Message, tag="place"):
+    """An accepted order for the book. For a market order ``price`` is the worst price allowed (0: any)."""
+
+    order_id: int
+    account: int
+    time: int
+    side: Side
+    order_type: OrderType
+    price: int = 0
+    quantity: int = 0
+    funds: int = 0
+    time_in_force: TimeInForce = "GTC"
+    post_only: bool = False
+    stp: SelfTradePrevention = "dc"
+    maker_fee: int = 0
+    taker_fee: int = 0
+    client_id: str = ""
+
+
+class Cancel(Message, tag="cancel"):
+    """Cancel one order. The ledger has checked whose it is."""
+
+    order_id: int
+    account: int
+    time: int
+    request_id: str = ""
+
+
+class CancelAll(Message, tag="cancel_all"):
+    """Cancel all orders of ``account`` (0: of everyone), or only those of one side."""
+
+    account: int
+    time: int
+    side: str = ""
+    request_id: str = ""
+
+
+class Configure(Message, tag="configure"):
+    """The instrument's rules and mode from here on."""
+
+    instrument: Instrument
+    time: int
+
+
+Command = Place | Cancel | CancelAll | Configure
+
+
+# --- book events -------------------------------------------------------------------------------
+# Those with a ``sequence`` are the public ones: Coinbase Exchange's full channel, contiguous per instrument.
+
+
+class Received(Message, tag="received"):
+    """The book has taken the order up; what it does follows in the same entry."""
+
+    sequence: int
+    order_id: int
+    account: int
+    side: Side
+    order_type: OrderType
+    price: int = 0
+    quantity: int = 0
+    funds: int = 0
+    time_in_force: TimeInForce = "GTC"
+    post_only: bool = False
+    stp: SelfTradePrevention = "dc"
+    maker_fee: int = 0
+    taker_fee: int = 0
+    client_id: str = ""
+
+
+class Open(Message, tag="open"):
+    """The order rests with ``remaining`` lots at the back of its price level."""
+
+    sequence: int
+    order_id: int
+    account: int
+    side: Side
+    price: int
+    remaining: int
+
+
+class Match(Message, tag="match"):
+    """A trade at the maker's price. ``side`` is the maker's."""
+
+    sequence: int
+    trade_id: int
+    maker_order_id: int
+    taker_order_id: int
+    maker_account: int
+    taker_account: int
+    side: Side
+    price: int
+    quantity: int
+    maker_fee: int = 0
+    taker_fee: int = 0
+
+
+class Change(Message, tag="change"):
+    """A resting or arriving order got smaller (self-trade prevention) or was amended.
+
+    ``old_quantity`` and ``new_quantity`` are what remains open before and after.
+    """
+
+    sequence: int
+    order_id: int
+    account: int
+    side: Side
+    price: int
+    old_quantity: int
+    new_quantity: int
+    reason: Literal["stp", "amend"] = "stp"
+    old_price: int = 0
+
+
+class Done(Message, tag="done"):
+    """The one terminal event of an order. ``cause`` says why, where it was not filled or canceled by its owner."""
+
+    sequence: int
+    order_id: int
+    account: int
+    side: Side
+    reason: DoneReason
+    price: int = 0
+    remaining: int = 0
+    cause: RejectReason | None = None
+
+
+class CancelRefused(Message, tag="cancel_refused"):
+    """The order was not on the book (any more) when the cancel came."""
+
+    order_id: int
+    account: int
+    request_id: str = ""
+
+
+class AllCanceled(Message, tag="all_canceled"):
+    """Closes a mass-cancel: ``count`` orders were canceled before this event, in the same entry."""
+
+    account: int
+    count: int
+    request_id: str = ""
+
+
+class Configured(Message, tag="configured"):
+    """The rules and mode that the book follows from here on."""
+
+    instrument: Instrument
+
+
+BookEvent = Received | Open | Match | Change | Done | CancelRefused | AllCanceled | Configured
+
+
+# --- ledger events -----------------------------------------------------------------------------
+
+
+class Accepted(Message, tag="accepted"):
+    """The order is accepted, ``hold`` is held (quote currency for a buy, base for a sell), the book gets it."""
+
+    request_id: str
+    account: int
+    order_id: int
+    instrument: str
+    side: Side
+    order_type: OrderType
+    hold: int
+    price: int = 0
+    quantity: int = 0
+    funds: int = 0
+    time_in_force: TimeInForce = "GTC"
+    post_only: bool = False
+    stp: SelfTradePrevention = "dc"
+    maker_fee: int = 0
+    taker_fee: int = 0
+    client_id: str = ""
+    specified_funds: int = 0
+
+
+class Duplicate(Message, tag="duplicate"):
+    """The request repeats an earlier one: ``order_id`` is the first answer (0 for a transfer)."""
+
+    request_id: str
+    account: int
+    order_id: int = 0
+
+
+class Rejected(Message, tag="rejected"):
+    """The request is refused and changed nothing. ``message`` is for people."""
+
+    request_id: str
+    account: int
+    reason: RejectReason
+    message: str = ""
+    client_id: str = ""
+
+
+class CancelRequested(Message, tag="cancel_requested"):
+    """A cancel is on its way to the book. The order's ``closed`` (or ``cancel_refused``) follows."""
+
+    request_id: str
+    account: int
+    order_id: int
+    instrument: str
+
+
+class CancelAllRequested(Message, tag="cancel_all_requested"):
+    """A mass-cancel is on its way to the books of ``instruments``; ``order_ids`` were open when it was asked."""
+
+    request_id: str
+    account: int
+    instruments: list[str]
+    order_ids: list[int]
+
+
+class Transferred(Message, tag="transferred"):
+    """Money came from (``amount`` > 0) or went to (< 0) outside the exchange."""
+
+    request_id: str
+    account: int
+    currency: str
+    amount: int
+
+
+class Filled(Message, tag="filled"):
+    """One side of a trade is settled for an account of this shard.
+
+    A buy pays ``cost + fee`` out of its hold, gets ``base_amount`` of the base currency, and ``released`` of the
+    hold (price improvement) becomes available. A sell pays ``base_amount`` out of its hold and gets ``cost - fee``.
+    ``fee_rest`` is what rounding up has charged ahead, in millionths of the smallest unit (see settlement).
+    """
+
+    account: int
+    order_id: int
+    instrument: str
+    trade_id: int
+    sequence: int
+    side: Side
+    liquidity: Liquidity
+    price: int
+    quantity: int
+    cost: int
+    base_amount: int
+    fee: int = 0
+    released: int = 0
+    fee_rest: int = 0
+
+
+class HoldReduced(Message, tag="hold_reduced"):
+    """An open order has ``remaining`` lots left without a trade (or by an amend): ``released`` is available again."""
+
+    account: int
+    order_id: int
+    instrument: str
+    remaining: int
+    released: int
+
+
+class Closed(Message, tag="closed"):
+    """The order is done and what was left of its hold is available again."""
+
+    account: int
+    order_id: int
+    instrument: str
+    reason: DoneReason
+    released: int = 0
+    remaining: int = 0
+    cause: RejectReason | None = None
+
+
+class InstrumentSet(Message, tag="instrument_set"):
+    """The shard follows these rules from here on."""
+
+    request_id: str
+    instrument: Instrument
+
+
+LedgerEvent = (
+    Accepted
+    | Duplicate
+    | Rejected
+    | CancelRequested
+    | CancelAllRequested
+    | Transferred
+    | Filled
+    | HoldReduced
+    | Closed
+    | InstrumentSet
+)
+
+
+# --- log entries -------------------------------------------------------------------------------
+
+
+class BookEntry(msgspec.Struct, omit_defaults=True, gc=False):
+    """One entry of ``{i:SYMBOL}:log``: what one command did. ``source`` is its stream and id, with a space between."""
+
+    source: str
+    time: int
+    events: list[BookEvent]
+
+
+class LedgerEntry(msgspec.Struct, omit_defaults=True, gc=False):
+    """One entry of ``{a:S}:log``: what one request, or one entry of a book's log, did."""
+
+    source: str
+    time: int
+    events: list[LedgerEvent]
+
+
+FIELD = b"d"
+"""The one field of every stream entry: the JSON of a request, a command or a log entry."""
+
+encode = msgspec.json.Encoder().encode
+decode_request = msgspec.json.Decoder(Request).decode
+decode_command = msgspec.json.Decoder(Command).decode
+decode_book_entry = msgspec.json.Decoder(BookEntry).decode
+decode_ledger_entry = msgspec.json.Decoder(LedgerEntry).decode

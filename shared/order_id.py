@@ -1,0 +1,34 @@
+"""Order ids: integers inside, a deterministic UUID (version 8, RFC 9562) at the API's edge.
+
+The shard sits in the low bits, so ids of different shards never collide.
+"""
+
+import uuid
+
+from shared.errors import InvalidInput
+
+SHARD_BITS = 8
+_PREFIX = 0x6D61746368628000_8000000000000000
+_ID_BITS = 62
+_MASK = (1 << _ID_BITS) - 1
+
+
+def order_id(count: int, shard: int) -> int:
+    """Id of the shard's ``count``-th order."""
+    return count << SHARD_BITS | shard
+
+
+def to_uuid(number: int) -> str:
+    """The public form of an order id."""
+    return str(uuid.UUID(int=_PREFIX | number))
+
+
+def from_uuid(text: str) -> int:
+    """The order id behind its public form. Raises ``InvalidInput`` if it cannot be one of ours."""
+    try:
+        number = uuid.UUID(text).int
+    except ValueError:
+        raise InvalidInput("Invalid order id") from None
+    if number & ~_MASK != _PREFIX:
+        raise InvalidInput("Invalid order id")
+    return number & _MASK

@@ -1,0 +1,92 @@
+"""Every setting, with its default, its unit in its name, and its variable: ``MATCHBOX_`` + the name in capitals.
+
+Read from the environment, then from ``.env`` in the working folder; the command line's options win over both. The
+supervisor hands its settings to its children through their environment, so secrets never stand in an argv.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from dotenv import dotenv_values
+from msgspec import Meta
+
+from shared.errors import InvalidSetting
+
+PREFIX = "MATCHBOX_"
+
+Count = Annotated[int, Meta(ge=1)]
+Millis = Annotated[int, Meta(ge=0)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of a cluster."""
+
+    data: Annotated[str, Meta(description="data folder: embedded servers, logs of the processes, server key")] = (
+        ".matchbox"
+    )
+    host: Annotated[str, Meta(description="address the gateway listens on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="port the gateway listens on")] = 8000
+    redis_url: Annotated[str, Meta(description="Redis or Valkey; empty: the cluster starts its own")] = ""
+    database_url: Annotated[str, Meta(description="PostgreSQL; empty: the cluster starts its own")] = ""
+    durability: Annotated[Literal["always", "everysec"], Meta(description="appendfsync of the embedded Valkey")] = (
+        "always"
+    )
+    shards: Annotated[int, Meta(ge=1, le=256, description="account shards, fixed when the cluster is made")] = 1
+    gateways: Annotated[int, Meta(ge=1, le=64, description="gateway processes on the port")] = 1
+    batch: Annotated[Count, Meta(description="entries a ledger or book reads at once")] = 512
+    lease_ms: Annotated[int, Meta(ge=500, description="how long a silent owner keeps its book or shard")] = 3000
+    snapshot_every: Annotated[Count, Meta(description="log entries between two snapshots")] = 50_000
+    log_keep: Annotated[Millis, Meta(description="log entries kept at least, for readers that resume")] = 100_000
+    request_timeout_ms: Annotated[Count, Meta(description="how long the gateway waits for the ledger")] = 5000
+    max_open_orders: Annotated[Count, Meta(description="open orders per account")] = 10_000
+    max_notional: Annotated[str, Meta(description="largest value of one order, in the quote currency")] = "100000000"
+    fast_delay_ms: Annotated[Millis, Meta(description="pusher, live updates: pause between rounds")] = 20
+    fast_batch: Annotated[Count, Meta(description="pusher, live updates: entries a round")] = 2000
+    slow_delay_ms: Annotated[Millis, Meta(description="pusher, PostgreSQL: pause between rounds")] = 100
+    slow_batch: Annotated[Count, Meta(description="pusher, PostgreSQL: entries a transaction")] = 5000
+    balance_delay_ms: Annotated[Millis, Meta(description="pusher, balance updates: pause between rounds")] = 100
+    balance_batch: Annotated[Count, Meta(description="pusher, balance updates: entries a round")] = 2000
+    order_update_channel: Annotated[str, Meta(description="pub/sub channel of order updates")] = "order.updates"
+    balance_update_channel: Annotated[str, Meta(description="pub/sub channel of balance updates")] = "balance.updates"
+    hung_after_ms: Annotated[int, Meta(ge=1000, description="a worker silent for this long is killed")] = 10_000
+    drain_ms: Annotated[int, Meta(ge=100, description="how long a worker may take to stop")] = 10_000
+    server_key: Annotated[str, Meta(description="key that encrypts API secrets; empty: made in the data folder")] = ""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least level logged")] = "info"
+
+    @property
+    def data_dir(self) -> Path:
+        """The data folder, absolute."""
+        return Path(self.data).expanduser().resolve()
+
+    def with_changes(self, **changes: Any) -> "Settings":
+        """A checked copy; ``None`` means unchanged. Raises ``InvalidSetting``."""
+        known = msgspec.to_builtins(self) | {name: value for name, value in changes.items() if value is not None}
+        return _checked(known)
+
+    def environment(self) -> dict[str, str]:
+        """These settings as the variables a child process reads."""
+        return {PREFIX + name.upper(): str(value) for name, value in msgspec.to_builtins(self).items()}
+
+
+def load_settings(environment: Mapping[str, str] | None = None, dotenv: Path | None = Path(".env")) -> Settings:
+    """Settings from the environment and ``.env``. Raises ``InvalidSetting`` that names the variable."""
+    found: dict[str, str] = {}
+    if dotenv is not None and dotenv.is_file():
+        found |= {name: value for name, value in dotenv_values(dotenv).items() if value is not None}
+    found |= os.environ if environment is None else environment
+    names = Settings.__struct_fields__
+    return _checked({name: found[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in found})
+
+
+def _checked(values: dict[str, Any]) -> Settings:
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$.")
+        name = re.sub(r"\W", "", where)
+        shown = f'="{values[name]}"' if name in values and name != "server_key" else ""
+        raise InvalidSetting(f"{PREFIX}{name.upper()}{shown}: {what}") from error

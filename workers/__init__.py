@@ -1,0 +1,1 @@
+"""One package per kind of process. ``python -m workers.X`` starts one."""
