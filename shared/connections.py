@@ -5,6 +5,8 @@ two entries. Whoever writes decides what a lost reply means. Reads block at most
 socket's time limit.
 """
 
+from typing import Any
+
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -17,13 +19,16 @@ BLOCK_MS = 500
 TIMEOUT_S = 5.0
 
 
-def connect(url: str) -> redis.Redis:
-    """A blocking client that answers bytes and never retries."""
+def connect(url: str) -> Any:
+    """A blocking ``redis.Redis`` that answers bytes and never retries.
+
+    Typed as ``Any``: redis-py's annotations mix sync with async answers, and bytes with text.
+    """
     return redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0))
 
 
-def connect_async(url: str, connections: int = 32) -> redis.asyncio.Redis:
-    """An asyncio client that answers bytes and never retries."""
+def connect_async(url: str, connections: int = 32) -> Any:
+    """A ``redis.asyncio.Redis`` that answers bytes and never retries; ``Any`` as above."""
     return redis.asyncio.Redis.from_url(
         url, socket_timeout=TIMEOUT_S, retry=AsyncRetry(NoBackoff(), 0), max_connections=connections
     )

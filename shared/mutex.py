@@ -12,28 +12,31 @@ import asyncio
 import contextlib
 import secrets
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import redis.asyncio
 import redis.exceptions
 from r_mutex import LockBase
 
 from shared.errors import Unavailable
 
 ACQUIRE = """
--- KEYS: state. ARGV: owner, ttl in ms. Answers {1, epoch} or {0, ms until the holder's lease ends}.
+-- KEYS: state. ARGV: owner, ttl in ms, the caller's former owner token ('' if none).
+-- Answers {1, epoch} or {0, ms until the holder's lease ends}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'lease')
+local repeated = state[2] == ARGV[1]
+local mine = repeated or (state[2] == ARGV[3] and ARGV[3] ~= '')
 local held = state[2] and state[2] ~= '' and tonumber(state[3] or '0') > now
-if held and state[2] ~= ARGV[1] then return {0, tonumber(state[3]) - now} end
+if held and not mine then return {0, tonumber(state[3]) - now} end
 local epoch = tonumber(state[1] or '0')
-if not held then epoch = math.max(epoch + 1, now) end
+if not repeated then epoch = math.max(epoch + 1, now) end
 redis.call('HSET', KEYS[1], 'epoch', string.format('%d', epoch), 'owner', ARGV[1],
            'lease', string.format('%d', now + ARGV[2]))
 return {1, epoch}
 """
-"""A repeat by the holder (its lost reply) answers the same epoch again."""
+"""A repeat with the same token (a lost reply) answers the same epoch again. A holder that starts over comes with a new
+token and names its former one: it need not wait for its own lease, but what it still had under way is fenced off."""
 
 RENEW = """
 -- KEYS: state. ARGV: epoch, owner, ttl in ms. Answers 1 if still held, 0 if somebody else took it.
@@ -62,7 +65,7 @@ class Mutex(LockBase):  # type: ignore[misc]  # r-mutex ships no types
     away for longer), ``lost`` is set, and whoever works under it has to stop.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, key: str, ttl_ms: int = 3000) -> None:
+    def __init__(self, client: Any, key: str, ttl_ms: int = 3000) -> None:
         super().__init__(client, key)
         self.owner = secrets.token_hex(8)
         self.epoch = 0
@@ -72,7 +75,7 @@ class Mutex(LockBase):  # type: ignore[misc]  # r-mutex ships no types
 
     async def try_acquire(self) -> int:
         """Take the lease if it is free: 0, or the milliseconds until its holder's lease ends."""
-        taken, number = await self._client.eval(ACQUIRE, 1, self._current_key, self.owner, self._ttl_ms)
+        taken, number = await self._client.eval(ACQUIRE, 1, self._current_key, self.owner, self._ttl_ms, "")
         if not taken:
             return max(1, int(number))
         self.epoch = int(number)

@@ -14,13 +14,13 @@ local have = redis.call('HMGET', meta, 'epoch', 'owner', 'version', 'length', 'c
 if have[1] ~= ARGV[1] or have[2] ~= ARGV[2] then return 'FENCED' end
 
 local version, length = tonumber(ARGV[3]), tonumber(ARGV[4])
-if tonumber(have[3] or '0') == version + 1 then return 'DUP' end
-if tonumber(have[3] or '0') ~= version then return 'GAP' end
-if tonumber(have[4] or '0') ~= length or (have[5] or '') ~= ARGV[5] then return 'GAP' end
-
 local sources = tonumber(ARGV[8])
 local first = 9 + 2 * sources + 1               -- index of the first log payload
 local entries = tonumber(ARGV[first - 1])
+local at_version, at_length, at_chain = tonumber(have[3] or '0'), tonumber(have[4] or '0'), have[5] or ''
+if at_version == version + 1 and at_length == length + entries and at_chain == ARGV[6] then return 'DUP' end
+if at_version ~= version or at_length ~= length or at_chain ~= ARGV[5] then return 'GAP' end
+
 local at = first + entries
 for box = 3, #KEYS do
   if (redis.call('HGET', meta, 'len:' .. KEYS[box]) or '0') ~= ARGV[at] then return 'GAP' end

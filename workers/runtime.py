@@ -1,0 +1,300 @@
+"""The one loop that runs every state machine: own, recover, then read a batch, handle it, commit, repeat.
+
+Laws of this file:
+
+1. No effect leaves the process before its commit. What a machine did becomes visible only as log and outbox entries,
+   and those are written together with the source positions they came from, by one script.
+2. A machine whose commit was refused is dropped and recovered from its own log. It never argues.
+3. One commit is under way at a time; meanwhile the next batch is read and handled, because its effects wait behind it.
+4. Recovery folds recorded events and never decides again. A hole or a broken chain stops the process.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+from redis.exceptions import RedisError
+
+from shared import keys, log
+from shared.chain import advance
+from shared.errors import CorruptState, MatchboxError
+from shared.settings import Settings, load_settings
+from workers.store import RETRY_S, Commit, Entries, RedisStore, Standing
+
+EXIT_ERROR = 3
+"""Exit code of a worker that stopped for a reason it could name; the reason is its last line on stderr."""
+BEAT_S = 1.0
+TRIM_S = 5.0
+
+
+class Batch:
+    """What a handler did with one batch: its log entries, and its messages to outboxes."""
+
+    __slots__ = ("log", "sends")
+
+    def __init__(self) -> None:
+        self.log: list[bytes] = []
+        self.sends: dict[str, list[bytes]] = {}
+
+    def send(self, stream: str, payload: bytes) -> None:
+        """Put ``payload`` into an outbox of the same tag."""
+        self.sends.setdefault(stream, []).append(payload)
+
+
+class Handler(Protocol):
+    """A state machine as the runtime sees it: bytes in, bytes out. The ledger and the book each have one."""
+
+    tag: str
+
+    def sources(self) -> list[str]:
+        """Streams it reads, the most urgent first; may grow while it runs."""
+
+    def readers(self, stream: str) -> list[str]:
+        """Who must have passed an entry of ``stream`` before it may be trimmed."""
+
+    def handle(self, source: str, entries: Entries, batch: Batch) -> None:
+        """Apply the entries of one source and put the effects into ``batch``."""
+
+    def fold(self, payload: bytes) -> None:
+        """Follow one recorded entry of the own log."""
+
+    def dump(self) -> bytes:
+        """The whole state."""
+
+    def load(self, state: bytes) -> None:
+        """Replace the state."""
+
+    def reset(self) -> None:
+        """Forget everything: the state before the first entry."""
+
+    def sequence(self) -> int:
+        """A count that tells people how far it is."""
+
+
+class Runtime:
+    """Runs one handler over one store until it is told to stop."""
+
+    def __init__(
+        self, name: str, handler: Handler, store: RedisStore, settings: Settings, stopping: Callable[[], bool]
+    ) -> None:
+        self._name = name
+        self._handler = handler
+        self._store = store
+        self._settings = settings
+        self._stopping = stopping
+        self._log = log.get()
+        self._standing = Standing(0, 0, "", {}, {})  # after the commit under way
+        self._durable: dict[str, str] = {}  # source positions that Redis has
+        self._commit: Commit | None = None  # under way
+        self._snapshot_at = 0
+        self._state = "starting"
+        self._next_beat = self._next_trim = self._next_renewal = 0.0
+
+    def run(self) -> None:
+        """Own, recover and serve, again and again after each refusal, until told to stop."""
+        while not self._stopping():
+            try:
+                if self._own() and self._recover():
+                    self._serve()
+            except RedisError as error:
+                self._log.warning("lost Redis; starting over", error=str(error))
+                time.sleep(RETRY_S)
+
+    # --- own ---
+
+    def _own(self) -> bool:
+        self._state = "waiting"
+        while not self._stopping():
+            self._upkeep()
+            if not (wait_ms := self._store.acquire()):
+                self._next_renewal = time.monotonic() + self._settings.lease_ms / 3000
+                return True
+            self._store.wait_for_release(wait_ms)
+        return False
+
+    # --- recover ---
+
+    def _recover(self) -> bool:
+        """Bring the handler to the end of its log: True if it stands there."""
+        self._state = "recovering"
+        started = time.monotonic()
+        standing = self._store.standing()
+        position, chain = self._load_snapshot(standing)
+        folded = standing.length - position
+        for payloads in self._store.history(position, standing.length):
+            for payload in payloads:
+                self._handler.fold(payload)
+            chain = advance(chain, payloads)
+            self._upkeep()
+            if self._stopping():
+                return False
+        if chain != standing.chain:
+            raise CorruptState(
+                f'{keys.log(self._store.tag)}: the chain of its entries is not the stored one; run "matchbox audit"'
+            )
+        self._standing, self._durable, self._commit = standing, dict(standing.positions), None
+        self._log.info("recovered", length=standing.length, folded=folded, seconds=round(time.monotonic() - started, 3))
+        return True
+
+    def _load_snapshot(self, standing: Standing) -> tuple[int, str]:
+        self._handler.reset()
+        for snapshot in self._store.snapshots():
+            if snapshot.position <= standing.length:
+                self._handler.load(snapshot.state)
+                self._snapshot_at = snapshot.position
+                return snapshot.position, snapshot.chain
+        self._snapshot_at = 0
+        return 0, ""
+
+    # --- serve ---
+
+    def _serve(self) -> None:
+        """Read, handle, commit, until refused or told to stop."""
+        self._state = "running"
+        self._ask()
+        while not self._stopping():
+            batch = Batch()
+            positions = self._handle(self._store.receive_read(), batch)
+            if not self._settle_commit():
+                return
+            if positions:
+                self._start_commit(batch, positions)
+            self._ask()
+            if not self._upkeep() or not self._snapshot_if_due():
+                return
+        self._leave()
+
+    def _ask(self) -> None:
+        known = self._standing.positions
+        self._store.send_read({one: known.get(one, "0-0") for one in self._handler.sources()}, self._settings.batch)
+
+    def _handle(self, streams: list[tuple[str, Entries]], batch: Batch) -> dict[str, str]:
+        positions = {}
+        for source, entries in streams:
+            self._handler.handle(source, entries, batch)
+            positions[source] = entries[-1][0].decode()
+        return positions
+
+    def _start_commit(self, batch: Batch, positions: dict[str, str]) -> None:
+        before = self._standing
+        commit = Commit(
+            version=before.version,
+            length=before.length,
+            chain_before=before.chain,
+            chain_after=advance(before.chain, batch.log),
+            positions=positions,
+            log=batch.log,
+            sends={stream: (before.lengths.get(stream, 0), payloads) for stream, payloads in batch.sends.items()},
+        )
+        self._store.send_commit(commit)
+        self._commit = commit
+        self._standing = Standing(
+            version=before.version + 1,
+            length=before.length + len(batch.log),
+            chain=commit.chain_after,
+            positions=before.positions | positions,
+            lengths=before.lengths | {stream: length + len(sent) for stream, (length, sent) in commit.sends.items()},
+        )
+
+    def _settle_commit(self) -> bool:
+        """Wait for the commit under way, if any. False: it was refused (or never answered); start over."""
+        if self._commit is None:
+            return True
+        fate = self._store.receive_commit()
+        commit, self._commit = self._commit, None
+        if fate in ("OK", "DUP"):
+            self._durable |= commit.positions
+            self._next_renewal = time.monotonic() + self._settings.lease_ms / 3000
+            return True
+        self._log.warning("commit refused; recovering", fate=fate or "no answer", version=commit.version)
+        return False
+
+    def _leave(self) -> None:
+        """Told to stop: finish the commit, leave a snapshot so that the next start is quick, release the lease."""
+        if self._settle_commit():
+            self._save_snapshot()
+            self._store.release()
+            self._log.info("released", length=self._standing.length)
+
+    # --- upkeep ---
+
+    def _upkeep(self) -> bool:
+        """Beat, renew and trim when it is time. False: the lease went to somebody else."""
+        now = time.monotonic()
+        if now >= self._next_renewal and self._state != "waiting" and self._commit is None:
+            if not self._store.renew():
+                self._log.warning("lost the lease; starting over")
+                return False
+            self._next_renewal = now + self._settings.lease_ms / 3000
+        if now >= self._next_beat:
+            self._next_beat = now + BEAT_S
+            self._store.beat(self._name, self._sign(), self._durable, self._store.tag)
+        if now >= self._next_trim and self._state == "running":
+            self._next_trim = now + TRIM_S
+            self._trim()
+        return True
+
+    def _sign(self) -> bytes:
+        return msgspec.json.encode(
+            {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "state": self._state,
+                "time": time.time_ns(),
+                "sequence": self._handler.sequence(),
+                "lag": self._store.backlog(self._durable),
+                "error": "",
+            }
+        )
+
+    def _snapshot_if_due(self) -> bool:
+        if self._standing.length - self._snapshot_at < self._settings.snapshot_every:
+            return True
+        if not self._settle_commit():
+            return False
+        self._save_snapshot()
+        return True
+
+    def _save_snapshot(self) -> None:
+        if self._standing.length > self._snapshot_at:
+            self._store.save_snapshot(self._standing.length, self._standing.chain, self._handler.dump())
+            self._snapshot_at = self._standing.length
+
+    def _trim(self) -> None:
+        snapshots = self._store.snapshot_positions()
+        own_log = keys.log(self._store.tag)
+        if len(snapshots) > 1:
+            keep_from = max(0, min(snapshots[1], self._standing.length - self._settings.log_keep)) + 1
+            self._store.trim(own_log, self._handler.readers(own_log), keep_from)
+        for stream in (*self._standing.lengths, *self._handler.sources()):
+            if stream.startswith(self._store.tag):
+                self._store.trim(stream, self._handler.readers(stream), None)
+
+
+def run_worker(name: str, make_handler: Callable[[Settings], Handler]) -> None:
+    """Be the worker process ``name``, with settings from the environment, until SIGTERM or SIGINT."""
+    stop: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: stop.append(received))
+    try:
+        settings = load_settings()
+        log.configure(settings.log_level, name)
+        run_machine(name, make_handler(settings), settings, lambda: bool(stop))
+    except MatchboxError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(EXIT_ERROR)
+
+
+def run_machine(name: str, handler: Handler, settings: Settings, stopping: Callable[[], bool]) -> None:
+    """Run ``handler`` on the Redis of ``settings`` until ``stopping()``."""
+    warn: Callable[..., Any] = log.get().warning
+    store = RedisStore(settings.redis_url, handler.tag, settings.lease_ms, stopping=stopping, warn=warn)
+    try:
+        Runtime(name, handler, store, settings, stopping).run()
+    finally:
+        store.close()

@@ -1,0 +1,287 @@
+"""What the runtime needs of Redis: own a tag, read its sources, commit, recover, snapshot, trim.
+
+Uses bare connections of redis-py, one to read and one to write, so that a blocking read and a commit can be under
+way together. Nothing is retried behind the runtime's back: a commit whose reply was lost is sent again with the very
+same arguments, and the script answers OK, DUP or FENCED.
+"""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from redis.exceptions import NoScriptError, RedisError
+
+from shared import keys
+from shared.connections import BLOCK_MS, connect
+from shared.errors import CorruptState
+from shared.mutex import ACQUIRE, RELEASE, RENEW
+
+COMMIT = (Path(__file__).parent / "commit.lua").read_text()
+COMMIT_SHA = hashlib.sha1(COMMIT.encode(), usedforsecurity=False).hexdigest()
+HISTORY_CHUNK = 2000
+RETRY_S = 0.5
+
+Entries = list[list[Any]]
+"""What Redis answers for a stream: ``[id, [b"d", payload]]`` each."""
+
+
+class Standing(msgspec.Struct):
+    """What ``{tag}:meta`` says: where the machine stands."""
+
+    version: int
+    length: int
+    chain: str
+    positions: dict[str, str]
+    lengths: dict[str, int]
+
+
+class Snapshot(msgspec.Struct):
+    """A machine's state after log entry ``position``, with the chain at that point and the sha256 of ``state``."""
+
+    position: int
+    chain: str
+    sha256: str
+    state: bytes
+    format: int = 1
+
+    def is_valid(self) -> bool:
+        """Whether the state is what was written."""
+        return self.format == 1 and hashlib.sha256(self.state).hexdigest() == self.sha256
+
+
+class Commit(msgspec.Struct):
+    """Everything one commit writes. ``sends``: outbox -> (its length before, payloads)."""
+
+    version: int
+    length: int
+    chain_before: str
+    chain_after: str
+    positions: dict[str, str]
+    log: list[bytes]
+    sends: dict[str, tuple[int, list[bytes]]]
+
+
+def read_snapshots(fields: dict[bytes, bytes]) -> list[Snapshot]:
+    """The valid snapshots of a ``{tag}:snapshot`` hash, newest first."""
+    found = (msgspec.msgpack.decode(value, type=Snapshot) for value in fields.values())
+    return sorted((one for one in found if one.is_valid()), key=lambda one: -one.position)
+
+
+def read_standing(fields: dict[bytes, bytes]) -> Standing:
+    """The standing in a ``{tag}:meta`` hash (of a tag that was never owned: the beginning)."""
+    text = {name.decode(): value.decode() for name, value in fields.items()}
+    return Standing(
+        version=int(text.get("version", "0")),
+        length=int(text.get("length", "0")),
+        chain=text.get("chain", ""),
+        positions={name[3:]: value for name, value in text.items() if name.startswith("at:")},
+        lengths={name[4:]: int(value) for name, value in text.items() if name.startswith("len:")},
+    )
+
+
+class RedisStore:
+    """The store of one machine process. Not safe for threads."""
+
+    def __init__(
+        self, url: str, tag: str, lease_ms: int, *, stopping: Callable[[], bool], warn: Callable[..., Any]
+    ) -> None:
+        self.tag = tag
+        self.owner = ""
+        self.epoch = 0
+        self._client = connect(url)
+        self._lease_ms = lease_ms
+        self._stopping = stopping
+        self._warn = warn
+        self._meta, self._log = keys.meta(tag), keys.log(tag)
+        self._reader = self._client.connection_pool.make_connection()
+        self._writer = self._client.connection_pool.make_connection()
+        self._read_command: tuple[Any, ...] = ()
+        self._commit_command: tuple[Any, ...] = ()
+
+    # --- ownership ---
+
+    def acquire(self) -> int:
+        """Try to own the tag: 0, or the milliseconds until the present owner's lease ends.
+
+        Every ownership has a token and an epoch of its own, also after a mere hiccup: a commit that an earlier one
+        still had on its way must find the fence closed.
+        """
+        for connection in (self._reader, self._writer):
+            connection.disconnect()
+        token = secrets.token_hex(8)
+        taken, number = self._client.eval(ACQUIRE, 1, self._meta, token, self._lease_ms, self.owner)
+        if not taken:
+            return max(1, int(number))
+        self.owner, self.epoch = token, int(number)
+        return 0
+
+    def wait_for_release(self, wait_ms: int) -> None:
+        """Sleep until the owner releases the tag, or ``wait_ms`` (at most one blocking read) have passed."""
+        with self._client.pubsub(ignore_subscribe_messages=True) as listener:
+            listener.subscribe(f"{keys.lease(self.tag)}.live")
+            listener.get_message(timeout=min(wait_ms, BLOCK_MS) / 1000)
+
+    def renew(self) -> bool:
+        """Extend the lease; False: somebody else owns the tag now."""
+        return bool(self._client.eval(RENEW, 1, self._meta, self.epoch, self.owner, self._lease_ms))
+
+    def release(self) -> None:
+        """Give the tag back and wake who waits for it."""
+        self._client.eval(RELEASE, 1, self._meta, self.epoch, self.owner, f"{keys.lease(self.tag)}.live")
+
+    # --- recovery ---
+
+    def standing(self) -> Standing:
+        """Where the tag's log stands."""
+        return read_standing(self._client.hgetall(self._meta))
+
+    def snapshots(self) -> list[Snapshot]:
+        """The valid snapshots, newest first."""
+        return read_snapshots(self._client.hgetall(keys.snapshot(self.tag)))
+
+    def history(self, after: int, last: int) -> Iterator[list[bytes]]:
+        """Payloads of the own log from ``after`` + 1 to ``last``, in chunks. Raises ``CorruptState`` on a hole."""
+        while after < last:
+            entries = self._client.xrange(self._log, f"{after + 1}-0", f"{last}-0", count=HISTORY_CHUNK)
+            numbers = [int(entry_id.partition(b"-")[0]) for entry_id, _ in entries]
+            if numbers != list(range(after + 1, after + 1 + len(numbers))) or not numbers:
+                raise CorruptState(
+                    f'{self._log}: entries are missing after {after} (stored length {last}); run "matchbox audit"'
+                )
+            after = numbers[-1]
+            yield [fields[b"d"] for _, fields in entries]
+
+    # --- the stream of work ---
+
+    def send_read(self, positions: dict[str, str], count: int) -> None:
+        """Ask for up to ``count`` entries of each source after its position; blocks in the server, not here."""
+        self._read_command = (
+            "XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", *positions.keys(), *positions.values()
+        )  # fmt: skip
+        try:
+            self._send(self._reader, self._read_command)
+        except RedisError:
+            self._reader.disconnect()  # receive_read sends it again
+
+    def receive_read(self) -> list[tuple[str, Entries]]:
+        """What was asked for: (source, entries) each; empty if nothing came. Waits while Redis is away."""
+        while not self._stopping():
+            try:
+                if not self._reader.is_connected:
+                    self._send(self._reader, self._read_command)
+                reply = self._reader.read_response(disable_decoding=True)
+            except RedisError as error:
+                self._pause(self._reader, error)
+                continue
+            streams = reply.items() if isinstance(reply, dict) else (reply or [])
+            return [(source.decode(), entries) for source, entries in streams]
+        return []
+
+    def send_commit(self, commit: Commit) -> None:
+        """Send a commit; ``receive_commit`` tells its fate. One at a time."""
+        arguments: list[Any] = [
+            self.epoch, self.owner, commit.version, commit.length, commit.chain_before, commit.chain_after,
+            self._lease_ms, len(commit.positions),
+        ]  # fmt: skip
+        for position in commit.positions.items():
+            arguments += position
+        arguments.append(len(commit.log))
+        arguments += commit.log
+        for length, payloads in commit.sends.values():
+            arguments += [length, len(payloads), *payloads]
+        self._commit_command = (
+            "EVALSHA",
+            COMMIT_SHA,
+            2 + len(commit.sends),
+            self._meta,
+            self._log,
+            *commit.sends,
+            *arguments,
+        )
+        try:
+            self._send(self._writer, self._commit_command)
+        except RedisError:
+            self._writer.disconnect()  # receive_commit sends it again
+
+    def receive_commit(self) -> str:
+        """The commit's fate: OK, DUP, GAP or FENCED. Sends it again until Redis has answered, "" if told to stop."""
+        while True:
+            try:
+                if not self._writer.is_connected:
+                    self._send(self._writer, self._commit_command)
+                return str(self._writer.read_response(disable_decoding=True), "ascii")
+            except NoScriptError:
+                self._commit_command = ("EVAL", COMMIT, *self._commit_command[2:])
+                self._writer.disconnect()
+            except RedisError as error:
+                self._pause(self._writer, error)
+            if self._stopping():
+                return ""
+
+    def _send(self, connection: Any, command: tuple[Any, ...]) -> None:
+        connection.send_packed_command(connection.pack_command(*command), check_health=False)
+
+    def _pause(self, connection: Any, error: RedisError) -> None:
+        """Redis is away, loading, full or read-only: say so, wait a little, start on a fresh connection."""
+        connection.disconnect()
+        self._warn("Redis refused or went away; trying again", error=str(error))
+        time.sleep(RETRY_S)
+
+    # --- upkeep ---
+
+    def save_snapshot(self, position: int, chain: str, state: bytes) -> None:
+        """Keep a snapshot, and of the older ones only the newest."""
+        name = keys.snapshot(self.tag)
+        snapshot = Snapshot(position, chain, hashlib.sha256(state).hexdigest(), state)
+        older = sorted((int(field) for field in self._client.hkeys(name)), reverse=True)
+        self._client.hset(name, str(position), msgspec.msgpack.encode(snapshot))
+        if stale := [str(one) for one in older if one != position][1:]:
+            self._client.hdel(name, *stale)
+
+    def beat(self, worker: str, sign: bytes, positions: dict[str, str], reader: str) -> None:
+        """Show that the worker lives, and up to where it will never read its sources again."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.set(keys.beat(worker), sign, ex=5)
+        for source, position in positions.items():
+            pipe.hset(keys.consumers(source), reader, position)
+        pipe.execute()
+
+    def backlog(self, positions: dict[str, str]) -> int:
+        """How many entries of its gapless sources lie ahead of ``positions``."""
+        behind = 0
+        for source, position in positions.items():
+            newest = self._client.xrevrange(source, count=1)
+            if newest and int(newest[0][0].partition(b"-")[0]) < 1_000_000_000_000:
+                behind += int(newest[0][0].partition(b"-")[0]) - int(position.partition("-")[0])
+        return behind
+
+    def snapshot_positions(self) -> list[int]:
+        """Positions of the kept snapshots, newest first."""
+        return sorted((int(field) for field in self._client.hkeys(keys.snapshot(self.tag))), reverse=True)
+
+    def trim(self, stream: str, readers: list[str], keep_from: int | None) -> None:
+        """Drop what every one of ``readers`` has passed (and, for a log, what lies before ``keep_from``).
+
+        A reader that never reported holds everything: nothing is trimmed.
+        """
+        reported = self._client.hmget(keys.consumers(stream), readers)
+        if None in reported:
+            return
+        passed = min(reported, key=_order)
+        oldest = passed if keep_from is None else min(passed, b"%d-0" % keep_from, key=_order)
+        self._client.xtrim(stream, minid=oldest, approximate=True)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in (self._reader, self._writer):
+            connection.disconnect()
+        self._client.close()
+
+
+def _order(position: bytes) -> tuple[int, int]:
+    first, _, second = position.partition(b"-")
+    return int(first), int(second or 0)
