@@ -1,0 +1,55 @@
+# Everything a fresh machine needs is Python (3.12 or newer) and pip.
+#
+#   make run     install if needed, then start an exchange with a living market
+#   make test    install if needed, then every test
+#   make check   format, lint, types, fast tests
+#   make lock    pin the dependencies anew, with hashes
+
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: run install test check format lock clean
+
+run: $(INSTALLED)
+	$(BIN)/matchbox start --demo $(ARGS)
+
+install: $(INSTALLED)
+
+# uv comes from the system if it is there, else from PyPI into the environment itself. Without a Python 3.12,
+# uv fetches one.
+$(INSTALLED): requirements.lock pyproject.toml .python-version
+	@if [ -n "$(PYTHON)" ]; then \
+		echo "making $(VENV) with $$($(PYTHON) --version)"; \
+		test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	else \
+		echo "no Python 3.12 or newer found: asking uv for one"; \
+		python3 -m pip install --quiet --user uv && python3 -m uv venv --seed $(VENV); \
+	fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/pytest -q -m "not slow" $(ARGS)
+
+test: $(INSTALLED)
+	$(BIN)/pytest $(ARGS)
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: pyproject.toml
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.12 --extra dev --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
