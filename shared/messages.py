@@ -356,6 +356,7 @@ class HoldReduced(Message, tag="hold_reduced"):
     instrument: str
     remaining: int
     released: int
+    side: Side = "buy"
 
 
 class Closed(Message, tag="closed"):
@@ -368,6 +369,7 @@ class Closed(Message, tag="closed"):
     released: int = 0
     remaining: int = 0
     cause: RejectReason | None = None
+    side: Side = "buy"
 
 
 class InstrumentSet(Message, tag="instrument_set"):
@@ -375,6 +377,16 @@ class InstrumentSet(Message, tag="instrument_set"):
 
     request_id: str
     instrument: Instrument
+
+
+class LastPrice(Message, tag="last_price"):
+    """The last trade of an instrument, where no account of this shard took part in it (else ``filled`` says it).
+
+    Market orders are bounded by the last price, so what the shard knows of it has to be in its log.
+    """
+
+    instrument: str
+    price: int
 
 
 LedgerEvent = (
@@ -388,6 +400,7 @@ LedgerEvent = (
     | HoldReduced
     | Closed
     | InstrumentSet
+    | LastPrice
 )
 
 
