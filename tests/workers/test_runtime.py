@@ -1,0 +1,302 @@
+"""The runtime and its commit script, against a real Valkey: exactly once, whoever dies."""
+
+import threading
+import time
+
+import pytest
+import structlog
+
+from shared import keys
+from shared.chain import advance
+from shared.connections import connect
+from shared.errors import CorruptState
+from shared.settings import Settings
+from workers.runtime import Runtime
+from workers.store import Commit, RedisStore
+
+TAG = keys.shard_tag(0)
+SOURCE = "{a:0}:in"
+OUTBOX = keys.outbox(0, "BTC-USD")
+
+
+class Adder:
+    """A tiny state machine: adds the numbers it reads, logs each sum, and passes even numbers on."""
+
+    tag = TAG
+
+    def __init__(self):
+        self.total = 0
+
+    def sources(self):
+        return [SOURCE]
+
+    def readers(self, stream):
+        return [TAG] if stream == SOURCE else ["reader"]
+
+    def handle(self, source, entries, batch):
+        for _, (_, payload) in entries:
+            self.total += int(payload)
+            batch.log.append(b"%d" % self.total)
+            if int(payload) % 2 == 0:
+                batch.send(OUTBOX, payload)
+
+    def fold(self, payload):
+        self.total = int(payload)
+
+    def dump(self):
+        return b"%d" % self.total
+
+    def load(self, state):
+        self.total = int(state)
+
+    def reset(self):
+        self.total = 0
+
+    def sequence(self):
+        return self.total
+
+
+def make_store(url, **options):
+    return RedisStore(
+        url,
+        TAG,
+        options.get("lease_ms", 60_000),
+        stopping=options.get("stopping", lambda: False),
+        warn=lambda *_, **__: None,
+    )
+
+
+def run_until(url, adder, done, **changes):
+    """Run the runtime over ``adder`` until ``done()``; at most 10 s."""
+    end = time.monotonic() + 10
+    stopping = lambda: done() or time.monotonic() > end  # noqa: E731
+    settings = Settings(redis_url=url, lease_ms=1000).with_changes(**changes)
+    store = RedisStore(url, TAG, settings.lease_ms, stopping=stopping, warn=structlog.get_logger().warning)
+    Runtime("adder", adder, store, settings, stopping).run()
+    store.close()
+    assert done(), "the runtime did not get there in 10 s"
+
+
+def commit_of(before, after, log, sends=None):
+    return Commit(before, before, chain_at(before), chain_at(after), {SOURCE: f"{after}-0"}, log, sends or {})
+
+
+def chain_at(count):
+    return advance("", [b"entry"] * count)
+
+
+def do_commit(store, commit):
+    store.send_commit(commit)
+    return store.receive_commit()
+
+
+@pytest.fixture
+def client(redis_url):
+    with connect(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def store(redis_url):
+    store = make_store(redis_url)
+    assert store.acquire() == 0
+    yield store
+    store.close()
+
+
+def test_a_commit_writes_everything_at_once(store, client):
+    """Log, outbox, positions, version, length and chain move together, with gapless ids."""
+    assert do_commit(store, commit_of(0, 1, [b"entry"], {OUTBOX: (0, [b"a", b"b"])})) == "OK"
+    assert client.xrange(keys.log(TAG)) == [(b"1-0", {b"d": b"entry"})]
+    assert [one for one, _ in client.xrange(OUTBOX)] == [b"1-0", b"2-0"]
+    standing = store.standing()
+    assert (standing.version, standing.length, standing.chain) == (1, 1, chain_at(1))
+    assert standing.positions == {SOURCE: "1-0"}
+    assert standing.lengths == {OUTBOX: 2}
+
+
+def test_a_repeated_commit_is_done_once(store, client):
+    """A lost reply: the very same commit again answers DUP and writes nothing."""
+    commit = commit_of(0, 1, [b"entry"])
+    assert [do_commit(store, commit), do_commit(store, commit)] == ["OK", "DUP"]
+    assert client.xlen(keys.log(TAG)) == 1
+
+
+def test_another_commit_of_the_same_version_is_not_taken_for_a_repeat(store, client):
+    """The version alone does not make a DUP: the length and the chain must be those of this commit."""
+    assert do_commit(store, commit_of(0, 1, [b"entry"])) == "OK"
+    other = Commit(0, 0, "", advance("", [b"other"]), {SOURCE: "9-0"}, [b"other"], {})
+    assert do_commit(store, other) == "GAP"
+    assert client.xlen(keys.log(TAG)) == 1
+
+
+@pytest.mark.parametrize(
+    "commit",
+    [
+        Commit(1, 1, chain_at(1), chain_at(2), {}, [b"entry"], {}),
+        Commit(0, 1, "", chain_at(1), {}, [b"entry"], {}),
+        Commit(0, 0, chain_at(3), chain_at(4), {}, [b"entry"], {}),
+        Commit(0, 0, "", chain_at(1), {}, [b"entry"], {OUTBOX: (5, [b"a"])}),
+    ],
+    ids=["version", "length", "chain", "outbox"],
+)
+def test_a_commit_from_another_state_is_refused_whole(store, client, commit):
+    """Version, length, chain or outbox that are not the stored ones: GAP, and nothing is written."""
+    assert do_commit(store, commit) == "GAP"
+    assert client.exists(keys.log(TAG), OUTBOX) == 0
+    assert store.standing().version == 0
+
+
+def test_a_replaced_owner_is_fenced(redis_url, client):
+    """A zombie whose lease ended and was taken cannot write, not even its next version."""
+    zombie, heir = make_store(redis_url, lease_ms=500), make_store(redis_url)
+    assert zombie.acquire() == 0
+    assert heir.acquire() > 0
+    time.sleep(0.55)
+    assert heir.acquire() == 0
+    assert heir.epoch > zombie.epoch
+    assert do_commit(zombie, commit_of(0, 1, [b"entry"])) == "FENCED"
+    assert do_commit(heir, commit_of(0, 1, [b"entry"])) == "OK"
+    assert client.xlen(keys.log(TAG)) == 1
+    for one in (zombie, heir):
+        one.close()
+
+
+def test_an_owner_that_starts_over_fences_its_own_past(store):
+    """A commit still on its way from before a hiccup must not land in the new ownership."""
+    token, epoch = store.owner, store.epoch
+    assert store.acquire() == 0
+    assert store.epoch > epoch
+    store.owner, store.epoch, fresh = token, epoch, (store.owner, store.epoch)
+    assert do_commit(store, commit_of(0, 1, [b"entry"])) == "FENCED"
+    store.owner, store.epoch = fresh
+    assert do_commit(store, commit_of(0, 1, [b"entry"])) == "OK"
+
+
+def test_large_numbers_stay_whole(store, client):
+    """Lengths beyond Lua's short formats keep all their digits (1e+15 would be the naive text)."""
+    client.hset(keys.meta(TAG), mapping={"length": 10**15, "version": 10**15, "chain": chain_at(1)})
+    commit = Commit(10**15, 10**15, chain_at(1), chain_at(2), {}, [b"entry"], {})
+    assert do_commit(store, commit) == "OK"
+    assert client.xrange(keys.log(TAG))[0][0] == b"1000000000000001-0"
+    assert store.standing().length == 10**15 + 1
+
+
+def test_the_loop_reads_handles_and_commits(redis_url, client):
+    """What goes into the source comes out of the log and the outbox, once, in order."""
+    for number in (1, 2, 3, 4):
+        client.xadd(SOURCE, {"d": number})
+    adder = Adder()
+    run_until(redis_url, adder, lambda: client.xlen(keys.log(TAG)) == 4)
+    assert [fields[b"d"] for _, fields in client.xrange(keys.log(TAG))] == [b"1", b"3", b"6", b"10"]
+    assert [fields[b"d"] for _, fields in client.xrange(OUTBOX)] == [b"2", b"4"]
+
+
+@pytest.mark.parametrize("snapshot_every", [1, 3, 1000])
+def test_recovery_goes_on_where_the_log_ends(redis_url, client, snapshot_every):
+    """A second process folds snapshot and log, and neither skips nor repeats an entry."""
+    for number in range(10):
+        client.xadd(SOURCE, {"d": number})
+    run_until(redis_url, Adder(), lambda: client.xlen(keys.log(TAG)) == 10, batch=4, snapshot_every=snapshot_every)
+    for number in range(10, 20):
+        client.xadd(SOURCE, {"d": number})
+    heir = Adder()
+    run_until(redis_url, heir, lambda: client.xlen(keys.log(TAG)) == 20, batch=4, snapshot_every=snapshot_every)
+    assert heir.total == sum(range(20))
+    assert client.xrevrange(keys.log(TAG), count=1)[0][1] == {b"d": b"%d" % sum(range(20))}
+
+
+def test_two_owners_at_once_write_each_entry_once(redis_url, client):
+    """Two processes want the same tag; leases run out under them (SIGSTOP, clock); no entry is lost or doubled."""
+    adders = [Adder(), Adder()]
+    count = 300
+
+    def all_done():
+        return client.xlen(keys.log(TAG)) >= count
+
+    threads = [
+        threading.Thread(target=run_until, args=(redis_url, one, all_done), kwargs={"batch": 5}) for one in adders
+    ]
+    for thread in threads:
+        thread.start()
+    for number in range(count):
+        client.xadd(SOURCE, {"d": number})
+        if number % 50 == 25:  # the lease is taken away from whoever holds it
+            client.hset(keys.meta(TAG), mapping={"owner": "", "lease": "0"})
+            client.publish(f"{keys.lease(TAG)}.live", "released")
+    for thread in threads:
+        thread.join(15)
+    sums = [int(fields[b"d"]) for _, fields in client.xrange(keys.log(TAG))]
+    assert sums == [number * (number + 1) // 2 for number in range(count)]
+
+
+def test_a_hole_in_the_log_stops_recovery(redis_url, client):
+    """A missing entry is never skipped: the error names the log and the next step."""
+    for number in range(5):
+        client.xadd(SOURCE, {"d": number})
+    run_until(redis_url, Adder(), lambda: client.xlen(keys.log(TAG)) == 5)
+    client.delete(keys.snapshot(TAG))
+    client.xdel(keys.log(TAG), "3-0")
+    with pytest.raises(CorruptState, match=r"\{a:0\}:log: entries are missing after 0.*matchbox audit"):
+        run_until(redis_url, Adder(), lambda: False)
+
+
+def test_a_changed_entry_stops_recovery(redis_url, client):
+    """The chain catches an entry that is not what was committed."""
+    for number in range(3):
+        client.xadd(SOURCE, {"d": number})
+    run_until(redis_url, Adder(), lambda: client.xlen(keys.log(TAG)) == 3)
+    client.delete(keys.snapshot(TAG), keys.log(TAG))
+    for number in range(3):
+        client.xadd(keys.log(TAG), {"d": number * 7}, id=f"{number + 1}-0")
+    with pytest.raises(CorruptState, match="chain"):
+        run_until(redis_url, Adder(), lambda: False)
+
+
+def test_a_damaged_snapshot_is_passed_over(redis_url, client):
+    """Recovery takes the newest snapshot whose sha256 is right, here the second newest."""
+    for number in range(6):
+        client.xadd(SOURCE, {"d": number})
+    run_until(redis_url, Adder(), lambda: client.xlen(keys.log(TAG)) == 6, batch=2, snapshot_every=2)
+    name = keys.snapshot(TAG)
+    newest = max(client.hkeys(name), key=int)
+    assert len(client.hkeys(name)) == 2
+    client.hset(name, newest, client.hget(name, newest).replace(b"15", b"99"))
+    heir = Adder()
+    client.xadd(SOURCE, {"d": 100})
+    run_until(redis_url, heir, lambda: client.xlen(keys.log(TAG)) == 7)
+    assert heir.total == 115
+
+
+def test_trimming_waits_for_every_reader(redis_url, client):
+    """Nothing is dropped before the reader reported; then only what it, and two snapshots, no longer need."""
+    store = make_store(redis_url)
+    for number in range(1, 501):
+        client.xadd("log", {"d": number}, id=f"{number}-0")
+    store.trim("log", ["reader"], 400)
+    assert client.xlen("log") == 500
+    client.hset(keys.consumers("log"), "reader", "300-0")
+    store.trim("log", ["reader"], 400)
+    first = int(client.xrange("log", count=1)[0][0].partition(b"-")[0])
+    assert 100 < first <= 300
+    store.close()
+
+
+def test_the_script_survives_a_flushed_cache(store, client):
+    """A restarted Redis has forgotten the script: the commit loads it again."""
+    client.script_flush()
+    assert do_commit(store, commit_of(0, 1, [b"entry"])) == "OK"
+
+
+def test_a_full_redis_refuses_before_it_writes(redis_server, redis_url, client):
+    """Out of memory: nothing is written, the commit waits, and goes through when there is room."""
+    store = make_store(redis_url)
+    store.acquire()
+    client.config_set("maxmemory", "1mb")
+    threading.Timer(0.7, client.config_set, ("maxmemory", "0")).start()
+    try:
+        assert do_commit(store, commit_of(0, 1, [b"entry"])) == "OK"
+    finally:
+        client.config_set("maxmemory", "0")
+    assert client.xlen(keys.log(TAG)) == 1
+    store.close()
