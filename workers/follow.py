@@ -108,9 +108,10 @@ async def newest_snapshot(client: Any, tag: str) -> Snapshot | None:
     """The newest valid snapshot that is not ahead of the log (as one is, if Redis lost the log's tail)."""
     length = int(await client.hget(keys.meta(tag), "length") or 0)
     for position in sorted((int(field) for field in await client.hkeys(keys.snapshot(tag))), reverse=True):
-        if position <= length and (state := await client.hget(keys.snapshot(tag), str(position))):
-            if found := read_snapshots({b"": state}):
-                return found[0]
+        state = await client.hget(keys.snapshot(tag), str(position)) if position <= length else None
+        found = read_snapshots({b"": state}) if state else []
+        if found:
+            return found[0]
     return None
 
 
