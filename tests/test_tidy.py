@@ -66,7 +66,7 @@ def test_pure_files_import_no_clock_and_no_io(path):
 
 
 def test_imports_keep_their_direction():
-    """``shared`` knows nobody; a worker only ``shared``, the runtime and the pure machines; ``cluster`` only ``shared``."""
+    """``shared`` knows nobody, ``cluster`` only ``shared``, a worker those, the runtime and the pure machines."""
     wrong = []
     for path in SOURCES:
         package = path.relative_to(ROOT).parts[0]
