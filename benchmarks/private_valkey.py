@@ -27,7 +27,9 @@ def private_valkey(durability: str) -> Iterator[tuple[str, Any]]:
             yield server.url, client
         finally:
             client.close()
-            child.stop(10.0)
+            child.stop()
+            while child.poll() is None:
+                time.sleep(0.01)
             server.clean()
 
 
