@@ -202,7 +202,8 @@ class Match(Message, tag="match"):
 class Change(Message, tag="change"):
     """A resting or arriving order got smaller (self-trade prevention) or was amended.
 
-    ``old_quantity`` and ``new_quantity`` are what remains open before and after.
+    ``old_quantity`` and ``new_quantity`` are what remains open before and after. For an arriving market
+    order by funds ``old_funds`` and ``new_funds`` say it, and its quantities stay as they are.
     """
 
     sequence: int
@@ -214,6 +215,8 @@ class Change(Message, tag="change"):
     new_quantity: int
     reason: Literal["stp", "amend"] = "stp"
     old_price: int = 0
+    old_funds: int = 0
+    new_funds: int = 0
 
 
 class Done(Message, tag="done"):

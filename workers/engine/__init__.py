@@ -1,0 +1,1 @@
+"""The order book of one instrument, and the process that owns it."""

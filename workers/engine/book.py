@@ -1,0 +1,44 @@
+"""The order book of one instrument: a pure, deterministic state machine.
+
+``apply`` decides (decisions.py, matching.py), ``fold`` follows what was decided (folding.py), both on one state
+(state.py), which ``dump`` and ``load`` turn into bytes and back (snapshot.py). No clock, no I/O, no randomness, no
+float.
+"""
+
+from typing import Self
+
+from shared.messages import BookEntry, BookEvent, Command
+from workers.engine import folding, snapshot
+from workers.engine.decisions import DECISIONS
+from workers.engine.state import BookState
+
+
+class OrderBook(BookState):
+    """One instrument's book. See ``BookState`` for its attributes and views."""
+
+    def apply(self, command: Command) -> list[BookEvent]:
+        """Do what the command asks and say what happened: at least one event, refusals included."""
+        if command.time > self.time:
+            self.time = command.time
+        return DECISIONS[command.__class__](self, command)
+
+    def fold(self, event: BookEvent) -> None:
+        """Follow one recorded event. Raises ``CorruptState`` if it does not follow on this state."""
+        folding.fold(self, event)
+
+    def fold_entry(self, entry: BookEntry) -> None:
+        """Follow all that one command did."""
+        self.time = entry.time
+        for event in entry.events:
+            folding.fold(self, event)
+
+    def dump(self) -> bytes:
+        """The state as bytes; the same state gives the same bytes."""
+        return snapshot.dump(self)
+
+    @classmethod
+    def load(cls, content: bytes) -> Self:
+        """The book that ``dump`` wrote. Raises ``CorruptState`` for bytes it did not write."""
+        book = cls()
+        snapshot.load(book, content)
+        return book

@@ -1,0 +1,166 @@
+"""What the book decides: one short function per command, each from a state to events.
+
+A new order goes through these stages: ``refusal`` (mode, shape), ``received``, the look ahead of post-only and FOK,
+``sweep`` (matching.py), ``leave`` (rest, or the reason why it is done). A decision changes the state only through the
+primitives of ``BookState``; a refusal is an event, never an exception.
+"""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+from shared.errors import CorruptState, RejectReason
+from shared.messages import (
+    AllCanceled,
+    BookEvent,
+    Cancel,
+    CancelAll,
+    CancelRefused,
+    Configure,
+    Configured,
+    Done,
+    DoneReason,
+    Open,
+    Place,
+    Received,
+)
+from workers.engine.levels import RestingOrder
+from workers.engine.matching import ANY_PRICE, Taker, cancel_resting, fillable, make_taker, own_price, sweep
+from workers.engine.state import BookState
+
+# --- place: refuse, or receive -----------------------------------------------------------------
+
+
+def place(book: BookState, order: Place) -> list[BookEvent]:
+    """Take up an order. Raises ``CorruptState`` if its id rests already: then the sender has lost count."""
+    if order.order_id in book.orders:
+        raise CorruptState(f"order {order.order_id} is placed again while it rests; compare its shard's log with ours")
+    cause = refusal(book, order)
+    if cause is not None:
+        return [done(book, order, "rejected", order.quantity, cause)]
+    events: list[BookEvent] = [received(book, order)]
+    taker = None
+    against = book.asks if order.side == "buy" else book.bids
+    limit = against.sign * order.price if order.price else ANY_PRICE
+    if against.keys and against.keys[-1] >= limit:
+        if order.post_only:
+            events.append(done(book, order, "rejected", order.quantity, RejectReason.POST_ONLY))
+            return events
+        taker = make_taker(book, order, against, limit)
+        if order.time_in_force == "FOK" and not fillable(taker):
+            taker.stopped = RejectReason.FILL_OR_KILL
+        else:
+            sweep(book, taker, events)
+    leave(book, order, taker, events)
+    return events
+
+
+def refusal(book: BookState, order: Place) -> RejectReason | None:
+    """Why the book does not take the order up, if so."""
+    if book.instrument is None:
+        return RejectReason.UNKNOWN_INSTRUMENT
+    mode = book.instrument.mode
+    if mode != "online":
+        cause = refused_by_mode(mode, order)
+        if cause is not None:
+            return cause
+    if order.order_type == "limit":
+        valid = order.price > 0 and order.quantity > 0 and not order.funds
+        valid = valid and (order.time_in_force == "GTC" if order.post_only else order.time_in_force != "GTT")
+    else:
+        valid = order.price >= 0 and order.quantity >= 0 and order.funds >= 0 and bool(order.quantity or order.funds)
+        valid = valid and not order.post_only and order.time_in_force != "GTT"
+    return None if valid else RejectReason.INVALID_ORDER
+
+
+def refused_by_mode(mode: str, order: Place) -> RejectReason | None:
+    """Which orders a mode other than online keeps out."""
+    if mode == "post-only":
+        return None if order.post_only else RejectReason.POST_ONLY_MODE
+    if mode == "limit-only":
+        return None if order.order_type == "limit" else RejectReason.LIMIT_ONLY_MODE
+    return RejectReason.CANCEL_ONLY if mode == "cancel-only" else RejectReason.HALTED
+
+
+def received(book: BookState, order: Place) -> Received:
+    """The event that opens an order's life; all that a fold needs to know of it."""
+    book.sequence += 1
+    return Received(
+        book.sequence, order.order_id, order.account, order.side, order.order_type, order.price, order.quantity,
+        order.funds, order.time_in_force, order.post_only, order.stp, order.maker_fee, order.taker_fee,
+        order.client_id,
+    )  # fmt: skip
+
+
+# --- leave: rest or done -----------------------------------------------------------------------
+
+
+def leave(book: BookState, order: Place, taker: Taker | None, events: list[BookEvent]) -> None:
+    """What becomes of an order that trades no further; ``taker`` is None if it met nobody."""
+    remaining = order.quantity
+    cause = None
+    if taker is not None:
+        remaining = taker.lots_left()
+        if taker.complete():
+            events.append(done(book, order, "filled", remaining))
+            return
+        cause = taker.stopped
+    if cause is None:
+        cause = unfilled(order, met_nobody=taker is None)
+    if cause is not None:
+        events.append(done(book, order, "canceled", remaining, cause))
+        return
+    book.sequence += 1
+    events.append(Open(book.sequence, order.order_id, order.account, order.side, order.price, remaining))
+    book.rest(RestingOrder(order.order_id, order.account, order.side, order.price, remaining, order.maker_fee))
+
+
+def unfilled(order: Place, met_nobody: bool) -> RejectReason | None:
+    """Why an order may not rest, if so. A FOK order that did trade is full, but for funds that buy no whole lot."""
+    if order.time_in_force == "FOK" and met_nobody:
+        return RejectReason.FILL_OR_KILL
+    if order.order_type == "market":
+        return RejectReason.NO_LIQUIDITY
+    return RejectReason.IMMEDIATE_OR_CANCEL if order.time_in_force == "IOC" else None
+
+
+def done(
+    book: BookState, order: Place, reason: DoneReason, remaining: int = 0, cause: RejectReason | None = None
+) -> Done:
+    """The end of an order that does not rest."""
+    book.sequence += 1
+    return Done(book.sequence, order.order_id, order.account, order.side, reason, own_price(order), remaining, cause)
+
+
+# --- the other commands ------------------------------------------------------------------------
+
+
+def cancel(book: BookState, command: Cancel) -> list[BookEvent]:
+    """Cancel one resting order."""
+    order = book.orders.get(command.order_id)
+    if order is None:
+        return [CancelRefused(command.order_id, command.account, command.request_id)]
+    return [cancel_resting(book, order)]
+
+
+def cancel_all(book: BookState, command: CancelAll) -> list[BookEvent]:
+    """Cancel the resting orders of an account, or of everyone, in the order of their ids."""
+    chosen = [order for order in book.orders_of(command.account) if command.side in ("", order.side)]
+    chosen.sort(key=attrgetter("order_id"))
+    events: list[BookEvent] = [cancel_resting(book, order) for order in chosen]
+    events.append(AllCanceled(command.account, len(chosen), command.request_id))
+    return events
+
+
+def configure(book: BookState, command: Configure) -> list[BookEvent]:
+    """Follow new rules and a new mode. Resting orders stay."""
+    book.configure(command.instrument)
+    return [Configured(command.instrument)]
+
+
+DECISIONS: dict[type, Callable[[BookState, Any], list[BookEvent]]] = {
+    Place: place,
+    Cancel: cancel,
+    CancelAll: cancel_all,
+    Configure: configure,
+}

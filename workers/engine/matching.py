@@ -1,0 +1,193 @@
+"""How an arriving order trades: look ahead, trade by trade, self-trade prevention.
+
+Changes the state only through the primitives of ``BookState``. Every change of state has its event.
+"""
+
+import msgspec
+
+from shared.errors import RejectReason
+from shared.messages import (
+    BookEvent,
+    Change,
+    Done,
+    Match,
+    Place,
+)
+from workers.engine.levels import BookSide, RestingOrder
+from workers.engine.state import BookState
+
+UNLIMITED = 1 << 62
+"""Lots that an order by funds alone may take: above any quantity (``QUANTITY_MAX``)."""
+ANY_PRICE = -(1 << 62)
+"""The key (``sign * price``) below every price."""
+
+
+class Taker(msgspec.Struct, gc=False):
+    """An arriving order while it trades. ``limit`` is a key of the side it takes from.
+
+    ``remaining`` in lots, ``funds`` in quote units. ``by_funds``: it aims at funds (spent by a buy, brought in by a
+    sell); a quantity beside them only bounds it. Otherwise it aims at its quantity, and funds beside it bound it.
+    ``stopped`` says why it may not go on.
+    """
+
+    order: Place
+    against: BookSide
+    limit: int
+    tick_value: int
+    remaining: int
+    funds: int
+    by_funds: bool
+    stopped: RejectReason | None = None
+
+    def affordable(self, price: int) -> int:
+        """Lots it may still take at ``price``; funds make whole lots only."""
+        if not self.order.funds:
+            return self.remaining
+        return min(self.remaining, self.funds // (price * self.tick_value))
+
+    def complete(self) -> bool:
+        """Whether it has got exactly what it aimed at."""
+        return not (self.funds if self.by_funds else self.remaining)
+
+    def lots_left(self) -> int:
+        """What a public event shows as remaining; an order by funds alone has no lots."""
+        return self.remaining if self.order.quantity else 0
+
+
+def make_taker(book: BookState, order: Place, against: BookSide, limit: int) -> Taker:
+    """An order that is about to trade."""
+    assert book.instrument is not None
+    by_funds = bool(order.funds) and (order.side == "sell" or not order.quantity)
+    tick_value = book.instrument.tick_value
+    return Taker(order, against, limit, tick_value, order.quantity or UNLIMITED, order.funds, by_funds)
+
+
+# --- trade -------------------------------------------------------------------------------------
+
+
+def fillable(taker: Taker) -> bool:
+    """Would a FOK order get all it aims at, at once? What self-trade prevention removes does not count.
+
+    Meeting an order of its own account before it is full fails it, except with ``co``, which only takes that order
+    away. One by funds is full when they do not make one more lot at the price reached.
+    """
+    order, against = taker.order, taker.against
+    if not taker.by_funds and sum(level.quantity for level in against.ranked(taker.limit)) < order.quantity:
+        return False
+    remaining, funds = taker.remaining, taker.funds
+    for level in against.ranked(taker.limit):
+        cost = level.price * taker.tick_value if order.funds else 0
+        for maker in level.living():
+            if maker.account == order.account:
+                if order.stp == "co":
+                    continue
+                return False
+            quantity = min(maker.remaining, remaining, funds // cost if cost else remaining)
+            remaining -= quantity
+            funds -= quantity * cost
+            if cost and funds < cost:
+                return remaining != taker.remaining if taker.by_funds else not remaining
+            if not remaining:
+                return not taker.by_funds
+    return False
+
+
+def sweep(book: BookState, taker: Taker, events: list[BookEvent]) -> None:
+    """Trade with the best resting orders, each at its own price, until one of the two has no more to give."""
+    order, against, limit = taker.order, taker.against, taker.limit
+    keys = against.keys
+    while taker.remaining and keys and keys[-1] >= limit:
+        maker = against.front()
+        wanted = taker.affordable(maker.price) if order.funds else taker.remaining
+        if not wanted:
+            return
+        if maker.account == order.account:
+            prevent_self_trade(book, taker, maker, events)
+            if taker.stopped is not None:
+                return
+            continue
+        quantity = min(wanted, maker.remaining)
+        taker.remaining -= quantity
+        if order.funds:
+            taker.funds -= quantity * maker.price * taker.tick_value
+        trade(book, order, maker, quantity, events)
+
+
+def trade(book: BookState, order: Place, maker: RestingOrder, quantity: int, events: list[BookEvent]) -> None:
+    """One trade at the maker's price, and the maker's end if that was all of it."""
+    trade_id = book.trade_id + 1
+    book.sequence += 1
+    events.append(
+        Match(
+            book.sequence, trade_id, maker.order_id, order.order_id, maker.account, order.account, maker.side,
+            maker.price, quantity, maker.maker_fee, order.taker_fee,
+        )
+    )  # fmt: skip
+    book.fill(maker, quantity, trade_id)
+    if not maker.remaining:
+        book.sequence += 1
+        events.append(Done(book.sequence, maker.order_id, maker.account, maker.side, "filled", maker.price))
+
+
+# --- self-trade prevention: the taker's flag decides --------------------------------------------
+
+
+def prevent_self_trade(book: BookState, taker: Taker, maker: RestingOrder, events: list[BookEvent]) -> None:
+    """Two orders of one account have met. ``co`` cancels the resting one, ``cn`` the arriving one, ``cb`` both."""
+    stp = taker.order.stp
+    if stp == "dc":
+        decrement_and_cancel(book, taker, maker, events)
+        return
+    if stp != "cn":
+        events.append(cancel_resting(book, maker, RejectReason.SELF_TRADE))
+    if stp != "co":
+        taker.stopped = RejectReason.SELF_TRADE
+
+
+def decrement_and_cancel(book: BookState, taker: Taker, maker: RestingOrder, events: list[BookEvent]) -> None:
+    """Cancel the smaller, take its quantity off the larger; equal ones cancel each other."""
+    wanted = taker.affordable(maker.price) if taker.by_funds else taker.remaining
+    old = maker.remaining
+    if old <= wanted:
+        events.append(cancel_resting(book, maker, RejectReason.SELF_TRADE))
+        if old < wanted:
+            events.append(decrement(book, taker, old, maker.price))
+            return
+    else:
+        book.sequence += 1
+        new = old - wanted
+        events.append(Change(book.sequence, maker.order_id, maker.account, maker.side, maker.price, old, new))
+        book.reduce(maker, new)
+    taker.stopped = RejectReason.SELF_TRADE
+
+
+def decrement(book: BookState, taker: Taker, quantity: int, price: int) -> Change:
+    """Take ``quantity`` at ``price`` off what an arriving order aims at; what only bounds it stays."""
+    order, funds, lots = taker.order, taker.funds, taker.lots_left()
+    book.sequence += 1
+    change = Change(book.sequence, order.order_id, order.account, order.side, own_price(order), lots, lots)
+    if taker.by_funds:
+        taker.funds -= quantity * price * taker.tick_value
+        change.old_funds, change.new_funds = funds, taker.funds
+    else:
+        taker.remaining -= quantity
+        change.new_quantity = taker.remaining
+    return change
+
+
+# --- what both sides of a decision need -----------------------------------------------------------
+
+
+def own_price(order: Place) -> int:
+    """The price a public event shows for an arriving order: a market order has none."""
+    return order.price if order.order_type == "limit" else 0
+
+
+def cancel_resting(book: BookState, order: RestingOrder, cause: RejectReason | None = None) -> Done:
+    """Take a resting order off the book; no ``cause`` if its owner asked for it."""
+    book.sequence += 1
+    event = Done(
+        book.sequence, order.order_id, order.account, order.side, "canceled", order.price, order.remaining, cause
+    )
+    book.remove(order)
+    return event

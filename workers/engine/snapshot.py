@@ -1,0 +1,62 @@
+"""A book as bytes and back. The same state gives the same bytes."""
+
+import msgspec
+
+from shared.errors import CorruptState
+from shared.instrument import Instrument
+from workers.engine.levels import RestingOrder
+from workers.engine.state import BookState
+
+FORMAT = 1
+"""Raised when an older program could not read it, or when a field of an older one changes its meaning."""
+
+
+class Snapshot(msgspec.Struct, gc=False):
+    """All of a book between two commands. ``bids`` and ``asks`` in priority order."""
+
+    format: int
+    sequence: int
+    trade_id: int
+    time: int
+    last_price: int
+    instrument: Instrument | None
+    bids: list[RestingOrder]
+    asks: list[RestingOrder]
+
+
+class _Header(msgspec.Struct):
+    format: int
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Snapshot).decode
+_decode_header = msgspec.json.Decoder(_Header).decode
+
+
+def dump(book: BookState) -> bytes:
+    """The state as JSON, about 40 bytes an order."""
+    assert book.arriving is None, "a book is dumped between entries, not inside one"
+    return _encode(
+        Snapshot(
+            FORMAT, book.sequence, book.trade_id, book.time, book.last_price, book.instrument,
+            list(book.bids.living()), list(book.asks.living()),
+        )
+    )  # fmt: skip
+
+
+def load(book: BookState, content: bytes) -> None:
+    """Fill an empty book from a dump. Raises ``CorruptState`` for anything else."""
+    try:
+        found = _decode_header(content).format
+        if found != FORMAT:
+            raise CorruptState(f"order book snapshot has format {found}, this program reads {FORMAT}: use its program")
+        snapshot = _decode(content)
+    except msgspec.MsgspecError as error:
+        raise CorruptState(f"order book snapshot is unreadable ({error}): load an older one") from error
+    book.sequence, book.trade_id = snapshot.sequence, snapshot.trade_id
+    book.time, book.last_price = snapshot.time, snapshot.last_price
+    book.instrument = snapshot.instrument
+    for order in snapshot.bids:
+        book.rest(order)
+    for order in snapshot.asks:
+        book.rest(order)
