@@ -1,0 +1,224 @@
+"""The ledger: a pure state machine that owns the money, the open-order index and the limits of one account shard.
+
+Laws of this file:
+
+1. No clock, no randomness, no I/O, no logging, no float: the same inputs give the same events, byte for byte.
+2. ``apply`` and ``settle`` only decide; the state changes in ``fold`` alone (state.py), so a state folded from recorded
+   events is the state that produced them.
+3. Every request is answered by exactly one event; a refusal is an event too.
+4. Nothing becomes negative, and the money inside is what came in less what went out.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from shared.errors import RejectReason
+from shared.instrument import MONEY_MAX, Instrument, money_text
+from shared.messages import (
+    Accepted,
+    BookEntry,
+    Cancel,
+    CancelAll,
+    CancelAllRequest,
+    CancelAllRequested,
+    CancelRequest,
+    CancelRequested,
+    Change,
+    Command,
+    Configure,
+    Done,
+    Duplicate,
+    InstrumentRequest,
+    InstrumentSet,
+    LastPrice,
+    LedgerEvent,
+    Match,
+    OrderRequest,
+    Place,
+    Rejected,
+    Request,
+    Transferred,
+    TransferRequest,
+)
+from shared.order_id import order_id
+from workers.ledger import risk
+from workers.ledger.risk import Limits, Refusal
+from workers.ledger.settlement import closure, fill, hold_currency, reduction
+from workers.ledger.state import LedgerState
+
+__all__ = ["Ledger", "Limits"]
+
+Sent = list[tuple[str, Command]]
+"""Commands for books: (symbol, command) each."""
+Answer = tuple[LedgerEvent, Sent]
+
+
+class Ledger(LedgerState):
+    """The ledger of one account shard. See ``LedgerState`` for its attributes and views."""
+
+    # --- requests --------------------------------------------------------------------------------
+
+    def apply(self, request: Request, now_ns: int) -> tuple[list[LedgerEvent], Sent]:
+        """Decide a request: the events it causes, folded already, and what the books have to be told."""
+        self.time = max(self.time, now_ns)
+        event, commands = self._DECIDE[type(request)](self, request)
+        self.fold(event)
+        return [event], commands
+
+    def refuse(self, why: str, now_ns: int) -> list[LedgerEvent]:
+        """Answer what is no request at all, so that the log shows it."""
+        self.time = max(self.time, now_ns)
+        return [Rejected("", 0, RejectReason.INVALID_ORDER, f"the request cannot be read: {why}")]
+
+    def _order(self, request: OrderRequest) -> Answer:
+        account, request_id, client_id = request.account, request.request_id, request.client_id
+        refusal = risk.check_sender(account, self.shard, self.shards) or risk.check_ids(request_id, client_id)
+        if refusal:
+            return _rejected(request, refusal)
+        first = self.orders.first(account, "c" if client_id else "r", client_id or request_id)
+        if first is not None:
+            return Duplicate(request_id, account, first), []
+        instrument = self.instruments.get(request.instrument)
+        if instrument is None:
+            return _rejected(request, risk.PRODUCT_NOT_FOUND)
+        if refusal := risk.check_order(request, instrument, len(self.orders.of(account)), self.limits):
+            return _rejected(request, refusal)
+        available = self.accounts.balance(account, hold_currency(request.side, instrument.symbol)).available
+        last_price = self.last_prices.get(instrument.symbol, 0)
+        terms = risk.terms_of(request, instrument, available, last_price, self.limits)
+        if isinstance(terms, Refusal):
+            return _rejected(request, terms)
+        number = order_id(self.count + 1, self.shard)
+        hold, price, quantity, funds = terms
+        accepted = Accepted(
+            request_id, account, number, instrument.symbol, request.side, request.order_type, hold, price, quantity,
+            funds, request.time_in_force, request.post_only, request.stp, instrument.maker_fee, instrument.taker_fee,
+            client_id, request.funds,
+        )  # fmt: skip
+        place = Place(
+            number, account, self.time, request.side, request.order_type, price, quantity, funds,
+            request.time_in_force, request.post_only, request.stp, instrument.maker_fee, instrument.taker_fee,
+            client_id,
+        )  # fmt: skip
+        return accepted, [(instrument.symbol, place)]
+
+    def _cancel(self, request: CancelRequest) -> Answer:
+        account = request.account
+        if refusal := risk.check_sender(account, self.shard, self.shards):
+            return _rejected(request, refusal)
+        number = request.order_id or self.by_client_id(account, request.client_id)
+        order = self.orders.get(number)
+        if order is None and self.orders.closed_account(number) == account:
+            return _rejected(request, risk.ORDER_DONE)
+        if order is None or order.account != account or request.instrument not in ("", order.instrument):
+            return _rejected(request, risk.ORDER_NOT_FOUND)
+        command = Cancel(number, account, self.time, request.request_id)
+        return CancelRequested(request.request_id, account, number, order.instrument), [(order.instrument, command)]
+
+    def _cancel_all(self, request: CancelAllRequest) -> Answer:
+        account, side = request.account, request.side
+        if refusal := risk.check_sender(account, self.shard, self.shards):
+            return _rejected(request, refusal)
+        if request.instrument and request.instrument not in self.instruments:
+            return _rejected(request, risk.PRODUCT_NOT_FOUND)
+        if side not in ("", "buy", "sell"):
+            return _rejected(request, Refusal(RejectReason.INVALID_ORDER, "side must be buy or sell"))
+        orders = [
+            order
+            for order in self.orders.of(account).values()
+            if request.instrument in ("", order.instrument) and side in ("", order.side)
+        ]
+        symbols = sorted({order.instrument for order in orders})
+        event = CancelAllRequested(request.request_id, account, symbols, [order.order_id for order in orders])
+        return event, [(symbol, CancelAll(account, self.time, side, request.request_id)) for symbol in symbols]
+
+    def _transfer(self, request: TransferRequest) -> Answer:
+        account, currency, amount = request.account, request.currency, request.amount
+        refusal = risk.check_sender(account, self.shard, self.shards) or risk.check_ids(request.request_id)
+        if refusal:
+            return _rejected(request, refusal)
+        if self.orders.first(account, "t", request.request_id) is not None:
+            return Duplicate(request.request_id, account), []
+        if refusal := self._check_transfer(account, currency, amount):
+            return _rejected(request, refusal)
+        return Transferred(request.request_id, account, currency, amount), []
+
+    def _check_transfer(self, account: int, currency: str, amount: int) -> Refusal | None:
+        """Money in a currency has to fit 64 bits wherever trading takes it, so all of it together has to."""
+        if amount == 0:
+            return Refusal(RejectReason.INVALID_ORDER, "amount must not be 0")
+        scale = self.scales.get(currency)
+        if scale is None:
+            return Refusal(RejectReason.UNKNOWN_CURRENCY, "Currency not found: no product has it")
+        if -amount > self.accounts.balance(account, currency).available:
+            return risk.INSUFFICIENT_FUNDS
+        most = MONEY_MAX // self.shards
+        if amount > 0 and self.supply.get(currency, 0) + amount > most:
+            return Refusal(
+                RejectReason.LIMIT_EXCEEDED,
+                f"amount is too large: all accounts of the shard together can have at most {money_text(most, scale)} "
+                f"{currency}",
+            )
+        return None
+
+    def _instrument(self, request: InstrumentRequest) -> Answer:
+        instrument = request.instrument
+        known = self.instruments.get(instrument.symbol)
+        if refusal := risk.check_instrument(instrument, known, self.scales):
+            return Rejected(request.request_id, 0, refusal.reason, refusal.message), []
+        commands: Sent = [(instrument.symbol, Configure(instrument, self.time))] if self.shard == 0 else []
+        return InstrumentSet(request.request_id, instrument), commands
+
+    _DECIDE: ClassVar[Mapping[type, Callable[[Any, Any], Answer]]] = {
+        OrderRequest: _order,
+        CancelRequest: _cancel,
+        CancelAllRequest: _cancel_all,
+        TransferRequest: _transfer,
+        InstrumentRequest: _instrument,
+    }
+
+    # --- what the books did ----------------------------------------------------------------------
+
+    def settle(self, symbol: str, entry: BookEntry, now_ns: int) -> list[LedgerEvent]:
+        """What an entry of a book's log means for the accounts of this shard, folded already; often nothing.
+
+        Each entry is to be settled once: the runtime keeps the position. Raises ``CorruptState`` if book and ledger
+        contradict each other.
+        """
+        instrument = self._instrument_of(symbol)
+        events: list[LedgerEvent] = []
+        last_price = 0
+        for event in entry.events:
+            kind = type(event)
+            if kind is Match:
+                last_price = event.price  # type: ignore[union-attr]  # a dispatch on the type itself, for its speed
+                self._settle_match(instrument, event, events)  # type: ignore[arg-type]
+            elif (kind is Done or kind is Change) and event.account % self.shards == self.shard:  # type: ignore[union-attr]
+                order = self.orders.known(event.order_id, event.account, symbol)  # type: ignore[union-attr]
+                if kind is Done:
+                    self._record(closure(order, event), events)  # type: ignore[arg-type]
+                elif order.quantity:  # a decrement of an order by funds leaves them held until it is done
+                    self._record(reduction(order, instrument, event.new_quantity), events)  # type: ignore[union-attr]
+        if last_price and self.last_prices.get(symbol) != last_price:
+            self._record(LastPrice(symbol, last_price), events)
+        if events:  # without them there is no log entry, and a folded state would not know the time
+            self.time = max(self.time, now_ns)
+        return events
+
+    def _settle_match(self, instrument: Instrument, match: Match, events: list[LedgerEvent]) -> None:
+        if match.maker_account % self.shards == self.shard:
+            order = self.orders.known(match.maker_order_id, match.maker_account, instrument.symbol)
+            self._record(fill(order, instrument, match, "M"), events)
+        if match.taker_account % self.shards == self.shard:
+            order = self.orders.known(match.taker_order_id, match.taker_account, instrument.symbol)
+            self._record(fill(order, instrument, match, "T"), events)
+
+    def _record(self, event: LedgerEvent, events: list[LedgerEvent]) -> None:
+        self.fold(event)
+        events.append(event)
+
+
+def _rejected(request: OrderRequest | CancelRequest | CancelAllRequest | TransferRequest, refusal: Refusal) -> Answer:
+    account = request.account if 0 <= request.account <= risk.ACCOUNT_MAX else 0
+    client_id = request.client_id if isinstance(request, OrderRequest | CancelRequest) else ""
+    return Rejected(request.request_id, account, refusal.reason, refusal.message, client_id), []
