@@ -30,7 +30,7 @@ $(INSTALLED): requirements.lock pyproject.toml .python-version
 		python3 -m pip install --quiet --user uv && python3 -m uv venv --seed $(VENV); \
 	fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/python -m uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/python -m uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

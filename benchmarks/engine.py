@@ -19,19 +19,20 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from workers.engine.process import EngineHandler
 
 from benchmarks.flow import INSTRUMENT, MixedFlow
 from benchmarks.private_valkey import private_valkey
 from shared import keys, log
 from shared.messages import Configure, decode_book_entry, encode
 from shared.settings import Settings
+from workers.engine.process import EngineHandler
 from workers.runtime import Batch, run_machine
 from workers.store import Entries
 
 SYMBOL = INSTRUMENT.symbol
 TAG = keys.instrument_tag(SYMBOL)
 SOURCE = keys.outbox(0, SYMBOL)
+TEMPLATE = "template"
 CHUNK = 2000
 DURABILITIES = ("always", "everysec")
 
@@ -110,18 +111,23 @@ def measured_process(kind: str, url: str, total: int) -> None:
 def timed(kind: str, url: str, total: int) -> tuple[float, float]:
     """Run ``measured_process`` in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.engine", "--child", kind, url, str(total)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout.split()
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600).stdout.split()
     return float(output[0]), float(output[1])
 
 
 def fill(client: Any, payloads: list[bytes]) -> None:
-    """Start from an empty server whose outbox holds ``payloads``."""
-    client.flushall()
+    """Write ``payloads`` into a stream that each round copies from."""
     for start in range(0, len(payloads), CHUNK):
         pipe = client.pipeline(transaction=False)
         for number, payload in enumerate(payloads[start : start + CHUNK], start + 1):
-            pipe.execute_command("XADD", SOURCE, f"{number}-0", "d", payload)
+            pipe.execute_command("XADD", TEMPLATE, f"{number}-0", "d", payload)
         pipe.execute()
+
+
+def start_over(client: Any) -> None:
+    """Leave nothing of the last round but the commands."""
+    client.delete(keys.log(TAG), keys.meta(TAG), keys.snapshot(TAG))
+    client.copy(TEMPLATE, SOURCE, replace=True)
 
 
 def count_events(client: Any) -> int:
@@ -141,10 +147,11 @@ def run(commands: int, rounds: int, durabilities: tuple[str, ...]) -> dict[str, 
         task = progress.add_task("engine and echo in turn", total=2 * rounds * len(durabilities) + 1)
         for durability in durabilities:
             with private_valkey(durability) as (url, client):
+                fill(client, payloads)
                 rates: dict[str, list[float]] = {"echo": [], "engine": []}
                 for _ in range(rounds):
                     for kind in rates:
-                        fill(client, payloads)
+                        start_over(client)
                         rates[kind].append(commands / timed(kind, url, commands)[1])
                         progress.advance(task)
                 ratio = statistics.median(b / a for a, b in zip(rates["echo"], rates["engine"], strict=True))

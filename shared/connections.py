@@ -3,17 +3,26 @@
 Writes are never retried by the client library: its default of ten retries turns one lost reply of ``XADD *`` into
 two entries. Whoever writes decides what a lost reply means. Reads block at most ``BLOCK_MS``, well under the
 socket's time limit.
+
+SQLAlchemy is imported only by who opens a database: engines and ledgers never do, and half the time in which a killed
+one is back would go into that import.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+if TYPE_CHECKING:  # SQLAlchemy takes 0.3 s to load, and books and ledgers, which must restart fast, never use it
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 BLOCK_MS = 500
 TIMEOUT_S = 5.0
@@ -42,11 +51,19 @@ def database_url(url: str) -> str:
     return url
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str) -> "Engine":
     """A blocking SQLAlchemy engine with a small pool that checks its connections."""
+    from sqlalchemy import create_engine
+
+    from sqlalchemy import create_engine
+
     return create_engine(database_url(url), pool_size=2, max_overflow=2, pool_pre_ping=True)
 
 
-def open_database_async(url: str, connections: int = 8) -> AsyncEngine:
+def open_database_async(url: str, connections: int = 8) -> "AsyncEngine":
     """An asyncio SQLAlchemy engine with a bounded pool that checks its connections."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     return create_async_engine(database_url(url), pool_size=connections, max_overflow=0, pool_pre_ping=True)

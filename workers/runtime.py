@@ -9,6 +9,7 @@ Laws of this file:
 4. Recovery folds recorded events and never decides again. A hole or a broken chain stops the process.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -249,6 +250,7 @@ class Runtime:
                 "sequence": self._handler.sequence(),
                 "lag": self._store.backlog(self._durable),
                 "error": "",
+                "epoch": self._store.epoch,
             }
         )
 
@@ -291,7 +293,12 @@ def run_worker(name: str, make_handler: Callable[[Settings], Handler]) -> None:
 
 
 def run_machine(name: str, handler: Handler, settings: Settings, stopping: Callable[[], bool]) -> None:
-    """Run ``handler`` on the Redis of ``settings`` until ``stopping()``."""
+    """Run ``handler`` on the Redis of ``settings`` until ``stopping()``.
+
+    Without the cyclic garbage collector: messages and states hold no cycles, so reference counts free them, and its
+    passes over 100,000 resting orders would be pauses of many milliseconds.
+    """
+    gc.disable()
     warn: Callable[..., Any] = log.get().warning
     store = RedisStore(settings.redis_url, handler.tag, settings.lease_ms, stopping=stopping, warn=warn)
     try:
