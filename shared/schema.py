@@ -28,7 +28,8 @@ positions = Table(
     metadata,
     Column("tag", Text, primary_key=True),
     Column("length", BigInteger, nullable=False),
-    Column("chain", String(40), nullable=False),
+    Column("chain", String(40), nullable=False, comment="of the log up to length"),
+    Column("chain_before", String(40), nullable=False, comment="of the log up to length - 1"),
 )
 
 users = Table(
@@ -78,6 +79,7 @@ orders = Table(
     Column("post_only", Boolean, nullable=False),
     Column("stp", Text, nullable=False),
     Column("client_id", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
     Column("maker_fee", Integer, nullable=False),
     Column("taker_fee", Integer, nullable=False),
     Column("hold", BigInteger, nullable=False, comment="what is still held, from the ledger"),

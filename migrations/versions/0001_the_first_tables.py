@@ -98,6 +98,7 @@ def upgrade() -> None:
         sa.Column("post_only", sa.Boolean(), nullable=False),
         sa.Column("stp", sa.Text(), nullable=False),
         sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=False),
         sa.Column("maker_fee", sa.Integer(), nullable=False),
         sa.Column("taker_fee", sa.Integer(), nullable=False),
         sa.Column("hold", sa.BigInteger(), nullable=False, comment="what is still held, from the ledger"),
@@ -125,7 +126,8 @@ def upgrade() -> None:
         "positions",
         sa.Column("tag", sa.Text(), nullable=False),
         sa.Column("length", sa.BigInteger(), nullable=False),
-        sa.Column("chain", sa.String(length=40), nullable=False),
+        sa.Column("chain", sa.String(length=40), nullable=False, comment="of the log up to length"),
+        sa.Column("chain_before", sa.String(length=40), nullable=False, comment="of the log up to length - 1"),
         sa.PrimaryKeyConstraint("tag"),
     )
     op.create_table(

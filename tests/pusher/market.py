@@ -1,0 +1,140 @@
+"""A seeded market for tests: a real ledger and real books, whose logs are written as the runtime writes them."""
+
+import random
+
+from shared import keys
+from shared.chain import advance
+from shared.connections import connect
+from shared.instrument import make_instrument
+from shared.messages import (
+    BookEntry,
+    CancelAllRequest,
+    CancelRequest,
+    Configure,
+    InstrumentRequest,
+    LedgerEntry,
+    OrderRequest,
+    TransferRequest,
+    encode,
+)
+from workers.engine.book import OrderBook
+from workers.ledger.ledger import Ledger
+
+SYMBOLS = ("BTC-USD", "ETH-USD")
+ACCOUNTS = 6
+
+
+class Market:
+    """Trades at random; ``write`` puts what it did since the last time onto the logs."""
+
+    def __init__(self, url, seed=0, shards=1, symbols=SYMBOLS):
+        self.random = random.Random(seed)
+        self.client = connect(url)
+        self.shards = shards
+        self.ledgers = [Ledger(shard, shards) for shard in range(shards)]
+        self.books = {symbol: OrderBook() for symbol in symbols}
+        self.pending = []  # (tag, payload)
+        self.lengths, self.chains = {}, {}
+        self.now = 1_700_000_000_000_000_000
+        self.requests = 0
+        self.accounts = list(range(1, ACCOUNTS + 1))
+        for symbol in symbols:
+            self.configure(symbol)
+        for account in self.accounts:
+            for currency in {part for symbol in symbols for part in symbol.split("-")}:
+                self.request(TransferRequest(self.request_id(), account, currency, 10**17))
+
+    def configure(self, symbol, **rules):
+        """Add an instrument, or change its rules."""
+        instrument = make_instrument(symbol, "0.01", "0.0001", maker_fee=1000, taker_fee=2500, **rules)
+        self.books.setdefault(symbol, OrderBook())
+        self.client.hset(keys.INSTRUMENTS, symbol, encode(instrument))
+        for shard in range(self.shards):
+            self.request(InstrumentRequest(self.request_id(), instrument), shard)
+
+    def request_id(self):
+        """The next id."""
+        self.requests += 1
+        return f"r{self.requests}"
+
+    def request(self, request, shard=None):
+        """Let the ledger decide, the book do and the ledgers settle. Answers the ledger's event."""
+        self.now += 1_000
+        if shard is None:
+            shard = keys.shard_of(request.account, self.shards)
+        ledger = self.ledgers[shard]
+        events, commands = ledger.apply(request, self.now)
+        self.log(keys.shard_tag(shard), LedgerEntry(f"{keys.inbox(shard)} {self.requests}-0", ledger.time, events))
+        for symbol, command in commands:
+            book = self.books[symbol]
+            entry = BookEntry(f"{keys.outbox(shard, symbol)} {self.requests}-0", command.time, book.apply(command))
+            self.log(keys.instrument_tag(symbol), entry)
+            if isinstance(command, Configure):
+                continue
+            for other in self.ledgers:
+                if settled := other.settle(symbol, entry, self.now):
+                    self.log(keys.shard_tag(other.shard), LedgerEntry(f"{symbol} {self.requests}", other.time, settled))
+        return events[0]
+
+    def log(self, tag, entry):
+        """Remember an entry for ``write``."""
+        self.pending.append((tag, encode(entry)))
+
+    def trade(self, count):
+        """Make ``count`` random requests."""
+        for _ in range(count):
+            self.request(self.random_request())
+
+    def random_request(self):
+        """An order most of the time, else a cancel or a transfer."""
+        dice, account = self.random.random(), self.random.choice(self.accounts)
+        symbol = self.random.choice(list(self.books))
+        orders = self.ledgers[account % self.shards].open_orders(account)
+        if dice < 0.15 and orders:
+            return CancelRequest(self.request_id(), account, self.random.choice(orders).order_id)
+        if dice < 0.17:
+            return CancelAllRequest(self.request_id(), account, symbol)
+        if dice < 0.2:
+            return TransferRequest(self.request_id(), account, symbol[:3], self.random.choice((-1, 1)) * 10**12)
+        return self.random_order(account, symbol)
+
+    def random_order(self, account, symbol):
+        """A limit or market order around a price of 100."""
+        side = self.random.choice(("buy", "sell"))
+        quantity = self.random.randint(1, 50) * 1000
+        stp = self.random.choice(("dc", "co", "cn", "cb"))
+        client_id = f"client {self.requests}" if self.random.random() < 0.5 else ""
+        common = {"stp": stp, "client_id": client_id}
+        dice = self.random.random()
+        if dice < 0.1 and side == "buy":
+            funds = self.random.randint(1, 1000) * 10**10
+            return OrderRequest(self.request_id(), account, symbol, side, "market", funds=funds, **common)
+        if dice < 0.2:
+            return OrderRequest(self.request_id(), account, symbol, side, "market", quantity=quantity, **common)
+        price = 10_000 + self.random.randint(-40, 40)
+        terms = self.random.choice(("GTC", "GTC", "GTC", "GTC", "IOC", "FOK"))
+        return OrderRequest(
+            self.request_id(), account, symbol, side, "limit", price, quantity, time_in_force=terms, **common
+        )
+
+    def write(self):
+        """Put the pending entries onto the logs, each log in one transaction. Answers how many there were."""
+        by_tag = {}
+        for tag, payload in self.pending:
+            by_tag.setdefault(tag, []).append(payload)
+        for tag, payloads in by_tag.items():
+            pipe = self.client.pipeline(transaction=True)
+            for payload in payloads:
+                self.lengths[tag] = self.lengths.get(tag, 0) + 1
+                pipe.xadd(keys.log(tag), {"d": payload}, id=f"{self.lengths[tag]}-0")
+            self.chains[tag] = advance(self.chains.get(tag, ""), payloads)
+            pipe.hset(keys.meta(tag), mapping={"length": self.lengths[tag], "chain": self.chains[tag]})
+            pipe.execute()
+        count = len(self.pending)
+        self.pending.clear()
+        return count
+
+    def snapshot(self):
+        """What a snapshot of each machine holds, by tag."""
+        found = {keys.shard_tag(ledger.shard): ledger.dump() for ledger in self.ledgers}
+        return found | {keys.instrument_tag(symbol): book.dump() for symbol, book in self.books.items()}

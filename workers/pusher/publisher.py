@@ -1,0 +1,217 @@
+"""The fast and the balance lane: what happens now, for live subscribers.
+
+Replicas of the books and ledgers are folded from the logs, from their ends on: the past is not told again. What
+changed is published conflated: one message an instrument and round, one a balance and round. Pub/sub promises nothing,
+so nothing here is remembered or repeated; who needs every event reads the logs.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError
+
+from shared import keys, log
+from shared.errors import CorruptState
+from shared.order_id import SHARD_BITS
+from shared.settings import Settings
+from workers.follow import LogGap, load_book, load_ledger, read_logs
+from workers.pusher.link import Link, pause
+from workers.pusher.replicas import BookReplica, LedgerReplica
+from workers.pusher.updates import OrderUpdate
+
+BLOCK_MS = 250
+DRAIN_S = 2.0
+FIND_S = 1.0
+"""How often to look for instruments that are not followed yet."""
+_CHUNK = 50
+"""Entries folded before the other lanes get their turn."""
+_SHARD = (1 << SHARD_BITS) - 1
+
+Entries = list[tuple[int, bytes]]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Publisher:
+    """Follows all logs of a cluster and publishes what changes."""
+
+    def __init__(self, client: Any, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._log = log.get()
+        self._redis = Link("Redis", self._log)
+        self._books: dict[str, BookReplica] = {}  # log -> replica
+        self._ledgers: dict[str, LedgerReplica] = {}
+        self._positions: dict[str, int] = {}
+        self._find_at = 0.0
+        self._broken: dict[str, str] = {}  # log -> why it is not followed
+        self._seen: set[str] = set()  # logs that were followed before: a replica loaded again has missed something
+
+    @property
+    def error(self) -> str:
+        """What keeps it from publishing; empty if nothing does."""
+        return "; ".join(filter(None, (self._redis.error, *self._broken.values())))
+
+    # --- lanes -----------------------------------------------------------------------------------
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """The fast lane, until told to stop; then what is left, balances too."""
+        self._forget()
+        clock = asyncio.get_running_loop().time
+        while not stopping.is_set():
+            await pause(stopping, await self.step(BLOCK_MS))
+        end = clock() + DRAIN_S
+        while clock() < end and not await self.step(0):
+            pass
+        await self.step_balances()
+
+    async def run_balances(self, stopping: asyncio.Event) -> None:
+        """The balance lane, until told to stop."""
+        while not stopping.is_set():
+            await self.step_balances()
+            await pause(stopping, max(1, self._settings.balance_delay_ms) / 1000)
+
+    async def step(self, block_ms: int) -> float:
+        """One round of the fast lane. Answers how long to pause, in seconds: 0 if there is more to do."""
+        try:
+            is_full = await self._round(block_ms)
+        except RedisError as error:
+            self._forget()
+            return self._redis.down(error)
+        self._redis.up()
+        return 0 if is_full else max(1, self._settings.fast_delay_ms) / 1000
+
+    async def step_balances(self) -> None:
+        """One round of the balance lane: publish the balances that changed, as they are now."""
+        left = self._settings.balance_batch
+        pipe = self._client.pipeline(transaction=False)
+        for replica in self._ledgers.values():
+            for update in replica.take_balances(left):
+                pipe.publish(self._settings.balance_update_channel, _encode(update))
+            left = self._settings.balance_batch - len(pipe)
+        if len(pipe):
+            try:
+                await pipe.execute()
+            except RedisError as error:
+                self._redis.down(error)
+                for replica in self._ledgers.values():
+                    replica.mark_all()
+
+    # --- following -------------------------------------------------------------------------------
+
+    async def _round(self, block_ms: int) -> bool:
+        """Read, fold and publish. Answers whether there is more to read already."""
+        await self._find()
+        count = max(1, self._settings.fast_batch // max(1, len(self._positions)))
+        try:
+            found = await read_logs(self._client, self._positions, count, block_ms)
+        except LogGap as gap:
+            self._drop(gap.stream, gap)
+            return False
+        orders: list[OrderUpdate] = []
+        for stream in sorted(found, key=lambda one: one in self._books):  # ledgers first: books speak of their orders
+            await self._fold(stream, found[stream], orders)
+        await self._publish(found.keys() & self._books.keys(), orders)
+        return any(len(entries) == count for entries in found.values())
+
+    async def _fold(self, stream: str, entries: Entries, orders: list[OrderUpdate]) -> None:
+        ledger, book = self._ledgers.get(stream), self._books.get(stream)
+        try:
+            for count, (_, payload) in enumerate(entries):
+                if ledger is not None:
+                    orders += ledger.fold(payload)
+                elif book is not None:
+                    orders += filter(None, map(self._resting, book.fold(payload)))
+                if count % _CHUNK == 0:
+                    await asyncio.sleep(0)
+        except (CorruptState, msgspec.DecodeError) as error:
+            self._drop(stream, error)
+        else:
+            self._positions[stream] = entries[-1][0]
+
+    def _resting(self, order_id: int) -> OrderUpdate | None:
+        replica = self._ledgers.get(keys.log(keys.shard_tag(order_id & _SHARD)))
+        return replica.resting(order_id) if replica else None
+
+    async def _publish(self, streams: Iterable[str], orders: list[OrderUpdate]) -> None:
+        pipe = self._client.pipeline(transaction=False)
+        for order in orders:
+            pipe.publish(self._settings.order_update_channel, _encode(order))
+        for stream in streams:
+            replica = self._books.get(stream)
+            update = replica.take_update() if replica else None
+            if replica is None or update is None:
+                continue
+            pipe.publish(keys.live(update.instrument), _encode(update))
+            if update.price and update.price != replica.price:
+                pipe.set(keys.price(update.instrument), update.price)
+                replica.price = update.price
+        if len(pipe):
+            await pipe.execute()
+
+    # --- what is followed ------------------------------------------------------------------------
+
+    async def _find(self) -> None:
+        """Follow the logs that are not followed yet, now and then."""
+        now = asyncio.get_running_loop().time()
+        if now < self._find_at:
+            return
+        self._find_at = now + FIND_S
+        for shard in range(self._settings.shards):
+            await self._follow_ledger(shard)
+        for symbol in sorted(name.decode() for name in await self._client.hkeys(keys.INSTRUMENTS)):
+            await self._follow_book(symbol)
+
+    async def _follow_ledger(self, shard: int) -> None:
+        stream = keys.log(keys.shard_tag(shard))
+        if stream in self._positions:
+            return
+        try:
+            ledger, position = await load_ledger(self._client, shard, self._settings.shards)
+        except CorruptState as error:
+            self._tell_broken(stream, error)
+            return
+        replica = self._ledgers[stream] = LedgerReplica(ledger)
+        if stream in self._seen:
+            replica.mark_all()
+        self._follows(stream, position)
+
+    async def _follow_book(self, symbol: str) -> None:
+        stream = keys.log(keys.instrument_tag(symbol))
+        if stream in self._positions:
+            return
+        try:
+            book, position = await load_book(self._client, symbol)
+        except CorruptState as error:
+            self._tell_broken(stream, error)
+            return
+        self._books[stream] = BookReplica(book)
+        self._follows(stream, position)
+        await self._publish([stream], [])
+
+    def _follows(self, stream: str, position: int) -> None:
+        self._positions[stream] = position
+        self._seen.add(stream)
+        if self._broken.pop(stream, None):
+            self._log.info("following the log again", log=stream)
+
+    def _tell_broken(self, stream: str, error: Exception) -> None:
+        if self._broken.get(stream) != str(error):
+            self._log.warning("cannot follow a log live; trying again", log=stream, error=str(error))
+        self._broken[stream] = str(error)
+
+    def _drop(self, stream: str, error: Exception) -> None:
+        """A replica is of no use any more: load it anew at the next look."""
+        self._log.warning("a live replica lost its log; loading it anew", log=stream, error=str(error))
+        for known in (self._positions, self._books, self._ledgers):
+            known.pop(stream, None)
+        self._find_at = 0.0
+
+    def _forget(self) -> None:
+        """Drop all replicas: Redis was away, and may have lost the end of a log."""
+        self._positions.clear()
+        self._books.clear()
+        self._ledgers.clear()
+        self._find_at = 0.0

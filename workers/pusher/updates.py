@@ -1,0 +1,162 @@
+"""What live subscribers get: the JSON of ``<instrument>.live``, ``order.updates`` and ``balance.updates``.
+
+All prices, quantities and amounts are decimal text, times RFC 3339 with microseconds, order ids UUIDs. Pure.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from shared.instrument import Instrument, money_text, price_text, quantity_text
+from shared.messages import Closed, Match, Side
+from shared.order_id import to_uuid
+from workers.engine.book import OrderBook
+from workers.ledger.orders import OpenOrder
+
+DEPTH = 10
+"""Price levels of each side in a live update."""
+
+_START = datetime(1970, 1, 1, tzinfo=UTC)
+
+Level = tuple[str, str, int]
+"""Price, quantity, number of orders."""
+
+
+class LiveTrade(msgspec.Struct):
+    """A trade. ``side`` is the maker's."""
+
+    trade_id: int
+    price: str
+    quantity: str
+    side: str
+    time: str
+
+
+class LiveUpdate(msgspec.Struct):
+    """An instrument now, and its trades since the update before (the newest of them, if they are very many).
+
+    ``price`` is that of the last trade. Prices and quantities are empty where there is none.
+    """
+
+    instrument: str
+    sequence: int
+    time: str
+    price: str
+    best_bid: str
+    best_bid_quantity: str
+    best_ask: str
+    best_ask_quantity: str
+    bids: list[Level]
+    asks: list[Level]
+    trades: list[LiveTrade]
+
+
+class OrderUpdate(msgspec.Struct):
+    """An order as it is now. ``status``: pending (accepted), open, done (then with ``done_reason``)."""
+
+    account: int
+    order_id: str
+    client_id: str
+    instrument: str
+    side: str
+    order_type: str
+    status: str
+    done_reason: str
+    price: str
+    quantity: str
+    filled: str
+    remaining: str
+    executed_value: str
+    fees: str
+    time: str
+
+
+class BalanceUpdate(msgspec.Struct):
+    """A balance as it is now."""
+
+    account: int
+    currency: str
+    available: str
+    held: str
+
+
+def instant(time_ns: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339 text."""
+    return (_START + timedelta(microseconds=time_ns // 1000)).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def live_update(instrument: Instrument, book: OrderBook, trades: Iterable[tuple[int, Match]]) -> LiveUpdate:
+    """The book now. ``trades``: (time, match) each, the oldest first."""
+    bids, asks = _levels(instrument, book, "buy"), _levels(instrument, book, "sell")
+    best_bid = bids[0] if bids else ("", "", 0)
+    best_ask = asks[0] if asks else ("", "", 0)
+    return LiveUpdate(
+        instrument=instrument.symbol,
+        sequence=book.sequence,
+        time=instant(book.time),
+        price=last_price(instrument, book),
+        best_bid=best_bid[0],
+        best_bid_quantity=best_bid[1],
+        best_ask=best_ask[0],
+        best_ask_quantity=best_ask[1],
+        bids=bids,
+        asks=asks,
+        trades=[_trade(instrument, time, match) for time, match in trades],
+    )
+
+
+def last_price(instrument: Instrument, book: OrderBook) -> str:
+    """Price of the last trade; empty if there was none."""
+    return price_text(instrument, book.last_price) if book.last_price else ""
+
+
+def order_update(instrument: Instrument, order: OpenOrder, status: str, time: int) -> OrderUpdate:
+    """An order that is not done yet."""
+    return OrderUpdate(
+        account=order.account,
+        order_id=to_uuid(order.order_id),
+        client_id=order.client_id,
+        instrument=order.instrument,
+        side=order.side,
+        order_type=order.order_type,
+        status=status,
+        done_reason="",
+        price=price_text(instrument, order.price) if order.price else "",
+        quantity=quantity_text(instrument, order.quantity) if order.quantity else "",
+        filled=quantity_text(instrument, order.filled),
+        remaining=quantity_text(instrument, order.remaining),
+        executed_value=money_text(order.executed_value, instrument.quote_scale),
+        fees=money_text(order.fees, instrument.quote_scale),
+        time=instant(time),
+    )
+
+
+def done_update(instrument: Instrument, order: OpenOrder, closed: Closed, time: int) -> OrderUpdate:
+    """An order that is done."""
+    update = order_update(instrument, order, "done", time)
+    update.done_reason = closed.reason
+    update.remaining = quantity_text(instrument, closed.remaining)
+    return update
+
+
+def balance_update(account: int, currency: str, available: int, held: int, scale: int) -> BalanceUpdate:
+    """A balance; ``scale``: decimal places of the currency."""
+    return BalanceUpdate(account, currency, money_text(available, scale), money_text(held, scale))
+
+
+def _levels(instrument: Instrument, book: OrderBook, side: Side) -> list[Level]:
+    return [
+        (price_text(instrument, price), quantity_text(instrument, quantity), count)
+        for price, quantity, count in book.levels(side, DEPTH)
+    ]
+
+
+def _trade(instrument: Instrument, time: int, match: Match) -> LiveTrade:
+    return LiveTrade(
+        match.trade_id,
+        price_text(instrument, match.price),
+        quantity_text(instrument, match.quantity),
+        match.side,
+        instant(time),
+    )

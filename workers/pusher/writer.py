@@ -1,0 +1,283 @@
+"""The slow lane: what the logs say becomes rows in PostgreSQL, each entry exactly once.
+
+Laws of this file:
+
+1. PostgreSQL itself holds the position of each log, and moves it in the transaction that writes the rows. Whatever dies
+   around COMMIT, the next start reads the position and goes on there.
+2. A position moves only from where the batch began. A second writer finds it moved, and rolls back.
+3. Nothing is skipped. A hole, a log that is not the one PostgreSQL has followed, or an entry that makes no sense halts
+   this log, says why, and lets the others go on.
+4. Whenever a log is read on, the last entry that PostgreSQL has is read again and compared by its hash: a Redis that
+   lost its tail and has grown again is found out before a row of it is written.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from shared import keys, log
+from shared.chain import advance
+from shared.errors import CorruptState
+from shared.messages import decode_book_entry, decode_ledger_entry
+from shared.schema import instruments, positions
+from shared.settings import Settings
+from workers.follow import LogGap, read_logs
+from workers.pusher import statements
+from workers.pusher.fold import BookChanges, LedgerChanges
+from workers.pusher.link import Link, pause
+from workers.pusher.rows import PositionRow, PositionStart
+
+DRAIN_S = 2.0
+TRANSACTION_S = 60.0
+_CHUNK = 100
+"""Entries folded before the other lanes get their turn."""
+
+Entries = list[tuple[int, bytes]]
+
+
+class Displaced(Exception):
+    """Another writer moved a position first; nothing was written."""
+
+
+class Writer:
+    """Writes all logs of a cluster to PostgreSQL. ``written``: entries so far; ``lag``: entries still to write."""
+
+    def __init__(self, client: Any, database: AsyncEngine, settings: Settings) -> None:
+        self.written = 0
+        self.lag = 0
+        self.halted: dict[str, str] = {}
+        self._client = client
+        self._database = database
+        self._settings = settings
+        self._log = log.get()
+        self._redis = Link("Redis", self._log)
+        self._postgresql = Link("PostgreSQL", self._log)
+        self._positions: dict[str, PositionStart] = {}
+        self._is_fresh = False  # whether the positions are those of PostgreSQL
+        self._published: dict[str, int] = {}
+        self._shards = {keys.shard_tag(shard): shard for shard in range(settings.shards)}
+        self._symbols: dict[str, str] = {}  # tag -> symbol
+
+    @property
+    def error(self) -> str:
+        """What keeps it from writing; empty if nothing does."""
+        return "; ".join(filter(None, (self._redis.error, self._postgresql.error, *self.halted.values())))
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Write until told to stop, then for a little while what is left."""
+        clock = asyncio.get_running_loop().time
+        self._is_fresh = False
+        while not stopping.is_set():
+            pause_s = await self.step()
+            if pause_s:
+                await pause(stopping, pause_s)
+        end = clock() + DRAIN_S
+        while clock() < end and not await self.step():
+            pass
+
+    async def step(self) -> float:
+        """One round. Answers how long to pause, in seconds: 0 if there is more to do."""
+        try:
+            wrote = await self.write()
+        except RedisError as error:
+            self._published.clear()
+            return self._redis.down(error)
+        except (SQLAlchemyError, TimeoutError) as error:
+            self._is_fresh = False
+            return self._postgresql.down(error)
+        except Displaced:
+            self._is_fresh = False
+            self._log.warning("another pusher writes to this PostgreSQL; reading the positions again")
+            return self._settings.slow_delay_ms / 1000
+        return 0 if wrote else max(1, self._settings.slow_delay_ms) / 1000
+
+    async def write(self) -> int:
+        """Bring PostgreSQL on by at most a batch. Answers how many entries that were, 0 if all are written.
+
+        Raises ``RedisError``, ``SQLAlchemyError``, ``TimeoutError``, ``Displaced``; then nothing is known of the batch.
+        """
+        lengths = await self._observe()
+        self._count_lag(lengths)
+        if not self._is_fresh:
+            await self._load_positions()
+            self._count_lag(lengths)
+        await self._publish()
+        halted: dict[str, str] = {}
+        found = await self._read(self._behind(lengths, halted), halted)
+        batch, ledger, book = await self._fold(found, halted)
+        self._tell_halted(halted)
+        if not batch:
+            return 0
+        async with asyncio.timeout(TRANSACTION_S):
+            await self._commit(batch, ledger, book)
+        self._postgresql.up()
+        for row in batch:
+            self._positions[row.tag] = PositionStart(row.tag, row.length, row.chain, row.chain_before)
+        count = sum(row.length - row.from_length for row in batch)
+        self.written += count
+        self.lag = max(0, self.lag - count)
+        await self._publish()
+        return count
+
+    # --- where things stand ----------------------------------------------------------------------
+
+    async def _observe(self) -> dict[str, tuple[int, str]]:
+        """Length and chain of each log, by tag, as its owner last committed them."""
+        for name in await self._client.hkeys(keys.INSTRUMENTS):
+            self._symbols.setdefault(keys.instrument_tag(name.decode()), name.decode())
+        tags = [*self._shards, *self._symbols]
+        pipe = self._client.pipeline(transaction=False)
+        for tag in tags:
+            pipe.hmget(keys.meta(tag), "length", "chain")
+        answers = await pipe.execute()
+        self._redis.up()
+        return {
+            tag: (int(length or 0), (chain or b"").decode())
+            for tag, (length, chain) in zip(tags, answers, strict=True)
+        }  # fmt: skip
+
+    async def _load_positions(self) -> None:
+        async with asyncio.timeout(TRANSACTION_S), self._database.connect() as connection:
+            found = await connection.execute(select(positions))
+            self._positions = {row.tag: PositionStart(*row) for row in found}
+            known = await connection.scalars(select(instruments.c.symbol))
+            self._symbols |= {keys.instrument_tag(symbol): symbol for symbol in known}
+        self._is_fresh = True
+        self._postgresql.up()
+
+    def _position(self, tag: str) -> PositionStart:
+        return self._positions.get(tag) or PositionStart(tag)
+
+    def _count_lag(self, lengths: dict[str, tuple[int, str]]) -> None:
+        self.lag = sum(max(0, length - self._position(tag).length) for tag, (length, _) in lengths.items())
+
+    async def _publish(self) -> None:
+        """Tell what PostgreSQL has for good, so that the logs may be trimmed up to there."""
+        news = [one for one in self._positions.values() if self._published.get(one.tag) != one.length]
+        if not news:
+            return
+        pipe = self._client.pipeline(transaction=False)
+        for one in news:
+            pipe.hset(keys.consumers(keys.log(one.tag)), keys.POSTGRESQL, f"{one.length}-0")
+        await pipe.execute()
+        self._published |= {one.tag: one.length for one in news}
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _behind(self, lengths: dict[str, tuple[int, str]], halted: dict[str, str]) -> list[str]:
+        """Tags whose log has entries that PostgreSQL has not."""
+        behind = []
+        for tag, (length, chain) in lengths.items():
+            have = self._position(tag)
+            if have.length > length:
+                ahead = f"{have.length:,} > {length:,}"
+                halted[tag] = f'{keys.log(tag)}: PostgreSQL is ahead of Redis ({ahead}); run "matchbox recover"'
+            elif have.length == length and have.chain != chain:
+                halted[tag] = _diverged(tag, length)
+            elif have.length < length:
+                behind.append(tag)
+        return behind
+
+    async def _read(self, tags: list[str], halted: dict[str, str]) -> dict[str, Entries]:
+        """The next entries of each log, each after the last one that PostgreSQL has."""
+        found: dict[str, Entries] = {}
+        starts = {keys.log(tag): max(0, self._position(tag).length - 1) for tag in tags}
+        while starts:
+            count = max(1, self._settings.slow_batch // len(starts)) + 1
+            try:
+                answer = await read_logs(self._client, starts, count, 0)
+            except LogGap as gap:
+                del starts[gap.stream]
+                halted[gap.stream.removesuffix(keys.log(""))] = str(gap)
+                continue
+            for tag in tags:
+                if keys.log(tag) in starts:
+                    self._check(tag, answer.get(keys.log(tag), []), found, halted)
+            break
+        return found
+
+    def _check(self, tag: str, entries: Entries, found: dict[str, Entries], halted: dict[str, str]) -> None:
+        """Whether this is the log that PostgreSQL has followed: its last entry has the hash it had."""
+        have = self._position(tag)
+        if have.length and entries:
+            if advance(have.chain_before, [entries[0][1]]) != have.chain:
+                halted[tag] = _diverged(tag, have.length)
+                return
+            entries = entries[1:]
+        if entries:
+            found[tag] = entries
+        else:
+            halted[tag] = (
+                f"{keys.log(tag)}: has no entry after {have.length:,}, but a greater length; its entries are lost"
+            )
+
+    # --- folding and writing ---------------------------------------------------------------------
+
+    async def _fold(
+        self, found: dict[str, Entries], halted: dict[str, str]
+    ) -> tuple[list[PositionRow], LedgerChanges, BookChanges]:
+        """What the entries change, and the positions after them. A log that makes no sense is left out."""
+        while True:
+            ledger, book, batch = LedgerChanges(), BookChanges(), []
+            for tag, entries in found.items():
+                try:
+                    await self._fold_log(tag, entries, ledger, book)
+                except (CorruptState, msgspec.DecodeError) as error:
+                    halted[tag] = f"{keys.log(tag)}: an entry after {entries[0][0] - 1:,} cannot be written: {error}"
+                    break
+                batch.append(self._advanced(tag, entries))
+            else:
+                return batch, ledger, book
+            del found[tag]
+
+    async def _fold_log(self, tag: str, entries: Entries, ledger: LedgerChanges, book: BookChanges) -> None:
+        shard, symbol = self._shards.get(tag, 0), self._symbols.get(tag)
+        for count, (number, payload) in enumerate(entries):
+            if symbol:
+                book.add(symbol, decode_book_entry(payload))
+            else:
+                ledger.add(shard, number, decode_ledger_entry(payload))
+            if count % _CHUNK == 0:
+                await asyncio.sleep(0)
+
+    def _advanced(self, tag: str, entries: Entries) -> PositionRow:
+        have = self._position(tag)
+        payloads = [payload for _, payload in entries]
+        before = advance(have.chain, payloads[:-1])
+        return PositionRow(tag, entries[-1][0], advance(before, payloads[-1:]), before, have.length, have.chain)
+
+    async def _commit(self, batch: list[PositionRow], ledger: LedgerChanges, book: BookChanges) -> None:
+        async with self._database.begin() as connection:
+            await self._move(connection, batch)
+            for statement, rows in (*statements.ledger_writes(ledger), *statements.book_writes(book)):
+                if rows:
+                    await connection.execute(statement, statements.parameters(rows))
+
+    async def _move(self, connection: AsyncConnection, batch: list[PositionRow]) -> None:
+        """Move the positions, which also makes a second writer wait for this transaction's end."""
+        new = [PositionStart(row.tag) for row in batch if not row.from_length]
+        if new:
+            await connection.execute(statements.START_POSITIONS, statements.parameters(new))
+        moved = await connection.execute(statements.MOVE_POSITIONS, statements.parameters(batch))
+        if moved.rowcount != len(batch):
+            raise Displaced
+
+    def _tell_halted(self, halted: dict[str, str]) -> None:
+        for tag, why in halted.items():
+            if self.halted.get(tag) != why:
+                self._log.error("a log is not written to PostgreSQL", log=keys.log(tag), error=why)
+        for tag in self.halted.keys() - halted.keys():
+            self._log.info("a log is written to PostgreSQL again", log=keys.log(tag))
+        self.halted = halted
+
+
+def _diverged(tag: str, length: int) -> str:
+    return (
+        f"{keys.log(tag)}: PostgreSQL has followed another log up to {length:,} (their hashes differ); "
+        'run "matchbox recover"'
+    )
