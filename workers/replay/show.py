@@ -1,0 +1,53 @@
+"""A replay on a terminal: a progress bar, a closing table, and one line of JSON for programs."""
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from shared.settings import Settings
+from workers.replay.feed import replay
+from workers.replay.traffic import ReplayReport
+
+
+def replay_to(
+    console: Console,
+    settings: Settings,
+    path: str,
+    instrument: str | None = None,
+    limit: int | None = None,
+    rate: int | None = None,
+) -> ReplayReport:
+    """Replay a file as ``feed.replay`` does, and show it. Raises ``MatchboxError``."""
+    columns = TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("replay", total=None)
+        report = replay(
+            settings, path, instrument, limit, rate, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    console.print(table(report))
+    console.print(msgspec.json.encode(report).decode(), soft_wrap=True, markup=False, highlight=False)
+    return report
+
+
+def table(report: ReplayReport) -> Table:
+    """The figures of a replay."""
+    shown = Table(title=f"{report.file} into {report.instrument}", title_justify="left", show_header=False)
+    shown.add_column()
+    shown.add_column(justify="right")
+    for name, value in (
+        ("orders", f"{report.orders:,}"),
+        ("cancels", f"{report.cancels:,}"),
+        ("of these by changes (cancel and new order)", f"{report.changes:,}"),
+        ("cancels after the last fill", f"{report.too_late:,}"),
+        ("trades", f"{report.trades:,}"),
+        ("requests per second", f"{report.requests_per_s:,}"),
+        ("request to book event, median", f"{report.latency_p50_us / 1000:,.1f} ms"),
+        ("request to book event, 99%", f"{report.latency_p99_us / 1000:,.1f} ms"),
+        ("seconds", f"{report.seconds:,.1f}"),
+    ):
+        shown.add_row(name, value)
+    for name, counts in (("refused", report.refused), ("not fed", report.skipped)):
+        for why, count in sorted(counts.items()):
+            shown.add_row(f"{name}: {why.replace('_', ' ')}", f"{count:,}")
+    return shown
