@@ -3,9 +3,9 @@
     python -m benchmarks.gateway [--quick]
 
 (1) 32 keep-alive connections POST signed limit orders as fast as they are answered; an answer means that the ledger
-has committed the order. The orders rest or trade with each other. (2) One request at a time goes into the ledger's inbox, and the
-book's log is watched until its event is there: five hops on an idle cluster. The load comes from this process, on the
-same machine, so the figures are of both together.
+has committed the order. The orders rest or trade with each other. (2) One request at a time goes into the ledger's
+inbox, and the book's log is watched until its event is there: five hops on an idle cluster. The load comes from this
+process, on the same machine, so the figures are of both together.
 """
 
 import asyncio
@@ -63,7 +63,8 @@ async def one_connection(settings: Settings, key: ApiKey, until: float, seed: in
     reader, writer = await asyncio.open_connection(settings.host, settings.port)
     while time.perf_counter() < until:
         side = chance.choice(("buy", "sell"))
-        price = f"{50_000 + chance.randrange(-2000, 2000) / 100 + (-10 if side == 'buy' else 10):.2f}"
+        ticks = 5_000_000 + chance.randrange(-2000, 2000) + (-1000 if side == "buy" else 1000)
+        price = f"{ticks // 100}.{ticks % 100:02}"
         request = signed_order(key, f"{settings.host}:{settings.port}", price, side)
         started = time.perf_counter()
         writer.write(request)

@@ -41,7 +41,8 @@ def private_cluster(durability: str, symbol: str = "BTC-USD", **changes: str) ->
 
 def matchbox(arguments: list[str], environment: dict[str, str]) -> None:
     """Run one command of the command line, and show what it said if it failed."""
-    done = subprocess.run([sys.executable, "-m", "cli", *arguments], env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-m", "cli", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"matchbox {' '.join(arguments)}: {done.stderr or done.stdout}")
 
