@@ -10,7 +10,6 @@ from shared import keys, log
 from shared.errors import CorruptState, InvalidInput
 from shared.messages import (
     FIELD,
-    BookEntry,
     LedgerEntry,
     Request,
     decode_book_entry,
@@ -59,22 +58,20 @@ class LedgerHandler:
         return [keys.instrument_tag(stream.removeprefix(keys.outbox(self._shard, "")))]
 
     def handle(self, source: str, entries: Entries, batch: Batch) -> None:
-        """Apply requests, or settle what a book did."""
+        """Apply requests, or settle what a book did. Raises ``CorruptState`` for what no book can have done."""
         if source == self._inbox:
             for entry_id, fields in entries:
                 self._answer(f"{source} {entry_id.decode()}", fields, batch)
             return
         symbol, now = self._symbols[source], self._clock()
-        for entry_id, fields in entries:
-            if events := self.ledger.settle(symbol, self._book_entry(source, fields[1]), now):
-                batch.log.append(encode(LedgerEntry(f"{source} {entry_id.decode()}", self.ledger.time, events)))
-
-    def _book_entry(self, source: str, payload: bytes) -> BookEntry:
-        try:
-            entry: BookEntry = decode_book_entry(payload)
-        except msgspec.MsgspecError as error:
-            raise CorruptState(f'{source}: an entry is unreadable ({error}); run "matchbox audit"') from error
-        return entry
+        for entry_id, (_, payload) in entries:
+            origin = f"{source} {entry_id.decode()}"
+            try:
+                events = self.ledger.settle(symbol, decode_book_entry(payload), now)
+            except (msgspec.MsgspecError, CorruptState) as error:
+                raise CorruptState(f"{self.tag}: entry {origin}: {error}") from error
+            if events:
+                batch.log.append(encode(LedgerEntry(origin, self.ledger.time, events)))
 
     def _answer(self, origin: str, fields: list[Any], batch: Batch) -> None:
         try:
@@ -103,7 +100,7 @@ class LedgerHandler:
             entry = decode_ledger_entry(payload)
         except msgspec.MsgspecError as error:
             raise CorruptState(
-                f'{keys.log(self.tag)}: an entry cannot be read ({error}); run "matchbox audit"'
+                f'{keys.log(self.tag)}: an entry is unreadable ({error}); run "matchbox audit"'
             ) from error
         self.ledger.fold_entry(entry)
 

@@ -1,0 +1,125 @@
+"""What every account should have, worked out from nothing each time: exact fractions, lists, no shortcuts.
+
+It shares no arithmetic with the ledger: it knows accepted orders, transfers and what the books did.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from shared.instrument import Instrument
+from shared.messages import Accepted, Change, Done, Match
+
+Expected = dict[tuple[int, str], tuple[int, int]]
+"""(account, currency) -> (available, held)."""
+
+
+@dataclass
+class Fill:
+    """One side of a trade: what it cost, and the fee rate it pays."""
+
+    quantity: int
+    cost: int
+    rate: int
+
+
+@dataclass
+class Order:
+    """An accepted order and its life so far, as its book's log tells it."""
+
+    accepted: Accepted
+    fills: list[Fill] = field(default_factory=list)
+    reduced_to: int | None = None
+    is_open: bool = True
+
+    def cost(self) -> int:
+        return sum(fill.cost for fill in self.fills)
+
+    def exact_fee(self) -> Fraction:
+        return sum((Fraction(fill.cost * fill.rate, 10**6) for fill in self.fills), Fraction(0))
+
+    def fee(self) -> int:
+        """An order's fees are rounded up once."""
+        return ceil(self.exact_fee())
+
+    def remaining(self) -> int:
+        if self.reduced_to is not None:
+            return self.reduced_to
+        return self.accepted.quantity - sum(fill.quantity for fill in self.fills)
+
+    def hold(self, instrument: Instrument) -> int:
+        order = self.accepted
+        if not self.is_open:
+            return 0
+        if order.side == "sell":
+            return self.remaining() * instrument.lot_value
+        if order.order_type == "market":
+            return order.hold - self.cost() - self.fee()
+        value = order.price * self.remaining() * instrument.tick_value
+        worst_fee = self.exact_fee() + Fraction(value * max(order.maker_fee, order.taker_fee), 10**6)
+        return value + max(0, ceil(worst_fee) - self.fee())
+
+
+class NaiveLedger:
+    """One shard's money, recomputed from its history."""
+
+    def __init__(self, past_max: int) -> None:
+        self.transfers: list[tuple[int, str, int]] = []
+        self.orders: dict[int, Order] = {}
+        self.past: list[tuple[int, str, str]] = []
+        self.past_max = past_max
+
+    def accept(self, event: Accepted) -> None:
+        self.orders[event.order_id] = Order(event)
+
+    def follow(self, instrument: Instrument, events: list[Any]) -> None:
+        """What a book did, where it concerns orders of this shard."""
+        for event in events:
+            if isinstance(event, Match):
+                cost = event.price * event.quantity * instrument.tick_value
+                if maker := self.orders.get(event.maker_order_id):
+                    self._fill(maker, Fill(event.quantity, cost, maker.accepted.maker_fee))
+                if taker := self.orders.get(event.taker_order_id):
+                    self._fill(taker, Fill(event.quantity, cost, taker.accepted.taker_fee))
+            elif isinstance(event, Change) and event.order_id in self.orders and event.new_quantity:
+                self.orders[event.order_id].reduced_to = event.new_quantity
+            elif isinstance(event, Done) and event.order_id in self.orders:
+                order = self.orders[event.order_id]
+                order.is_open = False
+                self.past.append(id_of(order.accepted))
+
+    def _fill(self, order: Order, fill: Fill) -> None:
+        if order.reduced_to is not None:
+            order.reduced_to -= fill.quantity
+        order.fills.append(fill)
+
+    def expected(self, instruments: dict[str, Instrument]) -> Expected:
+        total: dict[tuple[int, str], int] = defaultdict(int)
+        held: dict[tuple[int, str], int] = defaultdict(int)
+        for account, currency, amount in self.transfers:
+            total[account, currency] += amount
+        for order in self.orders.values():
+            instrument, account = instruments[order.accepted.instrument], order.accepted.account
+            base, quote = order.accepted.instrument.split("-")
+            sign = 1 if order.accepted.side == "buy" else -1
+            total[account, base] += sign * sum(fill.quantity for fill in order.fills) * instrument.lot_value
+            total[account, quote] -= sign * order.cost() + order.fee()
+            total[0, quote] += order.fee()
+            held[account, quote if sign > 0 else base] += order.hold(instrument)
+        return {key: (total[key] - held[key], held[key]) for key in total.keys() | held.keys()}
+
+    def remembered(self) -> dict[tuple[int, str, str], int]:
+        """Ids that must not make a second order or transfer, with what they made first."""
+        late = set(self.past[-self.past_max :])
+        made = {id_of(order.accepted): order.accepted.order_id for order in self.orders.values()}
+        is_open = {id_of(order.accepted) for order in self.orders.values() if order.is_open}
+        return {key: made.get(key, 0) for key in late | is_open}
+
+
+def id_of(event: Accepted) -> tuple[int, str, str]:
+    """The id under which an order is remembered."""
+    if event.client_id:
+        return (event.account, "client", event.client_id)
+    return (event.account, "request", event.request_id)
