@@ -1,6 +1,9 @@
 """A seeded market for tests: a real ledger and real books, whose logs are written as the runtime writes them."""
 
+import hashlib
 import random
+
+import msgspec
 
 from shared import keys
 from shared.chain import advance
@@ -14,14 +17,21 @@ from shared.messages import (
     InstrumentRequest,
     LedgerEntry,
     OrderRequest,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
     TransferRequest,
     encode,
 )
 from workers.engine.book import OrderBook
 from workers.ledger.ledger import Ledger
+from workers.store import Snapshot
 
 SYMBOLS = ("BTC-USD", "ETH-USD")
 ACCOUNTS = 6
+SIDES: tuple[Side, ...] = ("buy", "sell")
+PREVENTIONS: tuple[SelfTradePrevention, ...] = ("dc", "co", "cn", "cb")
+TERMS: tuple[TimeInForce, ...] = ("GTC", "GTC", "GTC", "GTC", "IOC", "FOK")
 
 
 class Market:
@@ -100,26 +110,23 @@ class Market:
 
     def random_order(self, account, symbol):
         """A limit or market order around a price of 100."""
-        side = self.random.choice(("buy", "sell"))
-        quantity = self.random.randint(1, 50) * 1000
-        stp = self.random.choice(("dc", "co", "cn", "cb"))
-        client_id = f"client {self.requests}" if self.random.random() < 0.5 else ""
-        common = {"stp": stp, "client_id": client_id}
-        dice = self.random.random()
-        if dice < 0.1 and side == "buy":
-            funds = self.random.randint(1, 1000) * 10**10
-            return OrderRequest(self.request_id(), account, symbol, side, "market", funds=funds, **common)
+        choice, dice = self.random.choice, self.random.random()
+        order = OrderRequest(self.request_id(), account, symbol, choice(SIDES), "limit", stp=choice(PREVENTIONS))
+        order.client_id = f"client {self.requests}" if self.random.random() < 0.5 else ""
         if dice < 0.2:
-            return OrderRequest(self.request_id(), account, symbol, side, "market", quantity=quantity, **common)
-        price = 10_000 + self.random.randint(-40, 40)
-        terms = self.random.choice(("GTC", "GTC", "GTC", "GTC", "IOC", "FOK"))
-        return OrderRequest(
-            self.request_id(), account, symbol, side, "limit", price, quantity, time_in_force=terms, **common
-        )
+            order.order_type = "market"
+        if dice < 0.1 and order.side == "buy":
+            order.funds = self.random.randint(1, 1000) * 10**10
+            return order
+        order.quantity = self.random.randint(1, 50) * 1000
+        if order.order_type == "limit":
+            order.price = 10_000 + self.random.randint(-40, 40)
+            order.time_in_force = choice(TERMS)
+        return order
 
     def write(self):
         """Put the pending entries onto the logs, each log in one transaction. Answers how many there were."""
-        by_tag = {}
+        by_tag: dict[str, list[bytes]] = {}
         for tag, payload in self.pending:
             by_tag.setdefault(tag, []).append(payload)
         for tag, payloads in by_tag.items():
@@ -134,7 +141,22 @@ class Market:
         self.pending.clear()
         return count
 
-    def snapshot(self):
-        """What a snapshot of each machine holds, by tag."""
+    def snapshots(self):
+        """The state of each machine, by tag."""
         found = {keys.shard_tag(ledger.shard): ledger.dump() for ledger in self.ledgers}
         return found | {keys.instrument_tag(symbol): book.dump() for symbol, book in self.books.items()}
+
+    def save_snapshots(self):
+        """Keep a snapshot of each machine; everything must be written."""
+        assert not self.pending
+        for tag, state in self.snapshots().items():
+            one = Snapshot(self.lengths[tag], self.chains[tag], hashlib.sha256(state).hexdigest(), state)
+            self.client.hset(keys.snapshot(tag), str(one.position), msgspec.msgpack.encode(one))
+
+    def bad_snapshots(self, tag):
+        """Fields of a snapshot hash that nobody may use: a damaged one, and one that is ahead of the log."""
+        state, length = self.snapshots()[tag], self.lengths[tag]
+        digest = hashlib.sha256(state).hexdigest()
+        damaged = Snapshot(length, self.chains[tag], digest, state[:-1])
+        ahead = Snapshot(length + 1, "", digest, state)
+        return {str(one.position): msgspec.msgpack.encode(one) for one in (damaged, ahead)}

@@ -2,14 +2,26 @@
 
 import asyncio
 import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from shared import keys
+from shared.chain import advance
 from shared.connections import connect_async, open_database_async
+from shared.messages import OrderRequest, TransferRequest
 from shared.settings import Settings
-from tests.pusher.market import Market
-from tests.pusher.mirror import assert_mirrors, positions_published
-from workers.pusher.writer import Writer
+from tests.pusher.dying_writer import POINTS
+from tests.pusher.market import SYMBOLS, Market
+from tests.pusher.mirror import assert_mirrors, positions_published, rows
+from workers.pusher.writer import Displaced, Writer
+
+ROOT = Path(__file__).parents[2]
 
 
 @contextlib.asynccontextmanager
@@ -48,3 +60,235 @@ def test_rows_are_the_fold_of_the_logs(redis_url, database_url, batch, shards):
             assert positions_published(market.client, market)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_exactly_once_when_cancelled_anywhere(redis_url, database_url, seed):
+    """Writers that are cancelled after random times, each followed by a new one, write each entry once."""
+    market, dice = Market(redis_url, seed=seed), random.Random(seed)
+
+    async def scenario():
+        for _ in range(25):
+            market.trade(20)
+            market.write()
+            async with writer_for(redis_url, database_url, slow_batch=dice.choice((5, 40, 1000))) as writer:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(dice.uniform(0.001, 0.1)):
+                        await write_all(writer)
+        async with writer_for(redis_url, database_url) as writer:
+            await write_all(writer)
+
+    asyncio.run(scenario())
+    assert_mirrors(database_url, market)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_exactly_once_when_killed(redis_url, database_url, point):
+    """A writer killed (SIGKILL) at each step of a batch, the first or a later one, leaves no row lost or doubled."""
+    market = Market(redis_url, seed=1)
+    settings = Settings(redis_url=redis_url, database_url=database_url, slow_batch=60)
+    for count in (1, 3):
+        market.trade(200)
+        market.write()
+        command = [sys.executable, "-m", "tests.pusher.dying_writer", point, str(count)]
+        died = subprocess.run(command, env=os.environ | settings.environment(), cwd=ROOT, timeout=30)
+        assert died.returncode == -signal.SIGKILL
+
+    async def scenario():
+        async with writer_for(redis_url, database_url) as writer:
+            await write_all(writer)
+
+    asyncio.run(scenario())
+    assert_mirrors(database_url, market)
+    assert positions_published(market.client, market)
+
+
+def test_a_second_writer_is_refused(redis_url, database_url):
+    """A writer whose position somebody else moved rolls back, and nothing is there twice."""
+    market = Market(redis_url)
+
+    async def scenario():
+        market.write()
+        async with writer_for(redis_url, database_url) as slow, writer_for(redis_url, database_url) as quick:
+            await write_all(slow)
+            market.trade(50)
+            market.write()
+            await write_all(quick)
+            with pytest.raises(Displaced):
+                await slow.write()
+
+    asyncio.run(scenario())
+    assert_mirrors(database_url, market)
+
+
+def test_writers_that_race_write_once(redis_url, database_url):
+    """Several writers at once (a lock that failed) get in each other's way, but write each entry once."""
+    market = Market(redis_url)
+    market.trade(600)
+    market.write()
+
+    async def push(writer):
+        while await writer.step() == 0 or writer.lag:
+            pass
+
+    async def scenario():
+        options = {"slow_batch": 50, "slow_delay_ms": 1}
+        async with (
+            writer_for(redis_url, database_url, **options) as one,
+            writer_for(redis_url, database_url, **options) as two,
+            writer_for(redis_url, database_url, **options) as three,
+        ):
+            await asyncio.gather(push(one), push(two), push(three))
+            assert one.written + two.written + three.written == sum(market.lengths.values())
+
+    asyncio.run(scenario())
+    assert_mirrors(database_url, market)
+
+
+BOOK, OTHER_BOOK = (keys.instrument_tag(symbol) for symbol in SYMBOLS)
+
+
+def halted_after(redis_url, database_url, market, damage):
+    """What a writer that had followed the logs halts at, after ``damage`` was done and more was traded."""
+
+    async def scenario():
+        async with writer_for(redis_url, database_url) as writer:
+            market.trade(100)
+            market.write()
+            await write_all(writer)
+            damage()
+            await write_all(writer)
+            await write_all(writer)
+            return writer.halted
+
+    return asyncio.run(scenario())
+
+
+def position(url, tag):
+    """How far PostgreSQL is in a log."""
+    return rows(url, "SELECT length FROM positions WHERE tag = %s", tag)[0]["length"]
+
+
+def test_a_gap_halts_this_log_only(redis_url, database_url):
+    """Where an entry is missing PostgreSQL stays, says so, and goes on with the other logs."""
+    market, stopped_at = Market(redis_url), 0
+
+    def lose_an_entry():
+        nonlocal stopped_at
+        stopped_at = market.lengths[BOOK]
+        market.trade(100)
+        market.write()
+        market.client.xdel(keys.log(BOOK), f"{stopped_at + 1}-0")
+
+    halted = halted_after(redis_url, database_url, market, lose_an_entry)
+    assert list(halted) == [BOOK]
+    assert f"{keys.log(BOOK)}: entry {stopped_at + 1}-0 is missing" in halted[BOOK]
+    assert position(database_url, BOOK) == stopped_at
+    assert position(database_url, OTHER_BOOK) == market.lengths[OTHER_BOOK]
+
+
+def test_a_shorter_log_halts(redis_url, database_url):
+    """If Redis lost what PostgreSQL has, nothing is written and the error names both positions."""
+    market = Market(redis_url)
+
+    def lose_the_tail():
+        length = market.lengths[BOOK]
+        market.client.xdel(keys.log(BOOK), *(f"{n}-0" for n in range(length - 4, length + 1)))
+        market.client.hset(keys.meta(BOOK), "length", length - 5)
+
+    halted = halted_after(redis_url, database_url, market, lose_the_tail)
+    length = market.lengths[BOOK]
+    assert halted == {
+        BOOK: f'{keys.log(BOOK)}: PostgreSQL is ahead of Redis ({length} > {length - 5}); run "matchbox recover"'
+    }
+
+
+@pytest.mark.parametrize("beyond", [0, 3])
+def test_a_log_that_grew_again_after_a_loss_halts(redis_url, database_url, beyond):
+    """A log whose lost tail was replaced by other entries, as many or more, is found out before a row is written."""
+    market = Market(redis_url)
+    trades: list[dict] = []
+
+    def lose_the_tail_and_go_on():
+        trades[:] = rows(database_url, "SELECT * FROM trades ORDER BY 1, 2")
+        payloads = [fields[b"d"] for _, fields in market.client.xrange(keys.log(BOOK))]
+        payloads = [*payloads[:-2], payloads[-1], payloads[-2], *payloads[1 : 1 + beyond]]
+        market.client.delete(keys.log(BOOK))
+        for number, payload in enumerate(payloads, 1):
+            market.client.xadd(keys.log(BOOK), {"d": payload}, id=f"{number}-0")
+        market.client.hset(keys.meta(BOOK), mapping={"length": len(payloads), "chain": advance("", payloads)})
+
+    halted = halted_after(redis_url, database_url, market, lose_the_tail_and_go_on)
+    assert list(halted) == [BOOK]
+    assert "PostgreSQL has followed another log" in halted[BOOK]
+    assert rows(database_url, "SELECT * FROM trades ORDER BY 1, 2") == trades
+
+
+def test_an_emptied_redis_halts(redis_url, database_url):
+    """A Redis that lost everything is no reason to start over."""
+    market = Market(redis_url)
+    halted = halted_after(redis_url, database_url, market, market.client.flushall)
+    assert set(halted) == set(market.lengths)
+
+
+def test_trimming_up_to_the_published_position_is_safe(redis_url, database_url):
+    """What was published as durable may be trimmed; writing goes on."""
+    market = Market(redis_url)
+
+    def trim():
+        for tag, length in market.lengths.items():
+            market.client.xtrim(keys.log(tag), minid=f"{length}-0", approximate=False)
+        market.trade(100)
+        market.write()
+
+    assert halted_after(redis_url, database_url, market, trim) == {}
+    assert_mirrors(database_url, market)
+
+
+def test_an_entry_that_makes_no_sense_halts_this_log_only(redis_url, database_url):
+    """An entry that cannot be read is named, and not skipped."""
+    market = Market(redis_url)
+
+    def write_rubbish():
+        market.pending.append((BOOK, b'{"source": 1}'))
+        market.trade(20)
+        market.write()
+
+    halted = halted_after(redis_url, database_url, market, write_rubbish)
+    assert list(halted) == [BOOK]
+    assert "cannot be written" in halted[BOOK]
+    assert position(database_url, OTHER_BOOK) == market.lengths[OTHER_BOOK]
+
+
+def test_any_client_id_can_be_stored(redis_url, database_url):
+    """Quotes, newlines and all of Unicode arrive as they are; NUL, which PostgreSQL cannot keep, as U+FFFD."""
+    market = Market(redis_url)
+    ids = ["\"'\\\t\n\r{}[],", "\\u0000", "日本語 🎉 \u2028", "a\0b", "$1 %s :x"]
+    for one in ids:
+        market.request(
+            OrderRequest(market.request_id(), 1, "BTC-USD", "buy", "limit", 9_000, 1_000, client_id=one)
+        )  # fmt: skip
+    market.write()
+
+    async def scenario():
+        async with writer_for(redis_url, database_url) as writer:
+            await write_all(writer)
+
+    asyncio.run(scenario())
+    stored = [row["client_id"] for row in rows(database_url, "SELECT client_id FROM orders ORDER BY order_id")]
+    assert stored == [one.replace("\0", "\ufffd") for one in ids]
+
+
+def test_a_new_instrument_is_found(redis_url, database_url):
+    """A book that is added while the writer runs is written too."""
+    market = Market(redis_url)
+
+    def add():
+        market.configure("SOL-USD")
+        market.request(TransferRequest(market.request_id(), 1, "SOL", 10**15))
+        market.trade(100)
+        market.write()
+
+    assert halted_after(redis_url, database_url, market, add) == {}
+    assert position(database_url, keys.instrument_tag("SOL-USD")) > 0
+    assert_mirrors(database_url, market)

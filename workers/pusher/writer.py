@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 from redis.exceptions import RedisError
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -253,10 +253,12 @@ class Writer:
 
     async def _commit(self, batch: list[PositionRow], ledger: LedgerChanges, book: BookChanges) -> None:
         async with self._database.begin() as connection:
+            # A writer frozen in here must not hold its locks against the one that takes over.
+            await connection.execute(
+                text(f"SET LOCAL idle_in_transaction_session_timeout = {2 * self._settings.lease_ms}")
+            )
             await self._move(connection, batch)
-            for statement, rows in (*statements.ledger_writes(ledger), *statements.book_writes(book)):
-                if rows:
-                    await connection.execute(statement, statements.parameters(rows))
+            await self._write_rows(connection, ledger, book)
 
     async def _move(self, connection: AsyncConnection, batch: list[PositionRow]) -> None:
         """Move the positions, which also makes a second writer wait for this transaction's end."""
@@ -266,6 +268,11 @@ class Writer:
         moved = await connection.execute(statements.MOVE_POSITIONS, statements.parameters(batch))
         if moved.rowcount != len(batch):
             raise Displaced
+
+    async def _write_rows(self, connection: AsyncConnection, ledger: LedgerChanges, book: BookChanges) -> None:
+        for statement, rows in (*statements.ledger_writes(ledger), *statements.book_writes(book)):
+            if rows:
+                await connection.execute(statement, statements.parameters(rows))
 
     def _tell_halted(self, halted: dict[str, str]) -> None:
         for tag, why in halted.items():

@@ -1,0 +1,158 @@
+"""The pusher as a process: one at a time, lanes that do not wait for each other, a clean end."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shared import keys
+from shared.settings import Settings
+from tests.pusher.market import Market
+from tests.pusher.mirror import assert_mirrors, positions_published
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def pushers(redis_url, database_url, count=1, **options):
+    """Running pushers; those still alive at the end are killed."""
+    settings = Settings(redis_url=redis_url, database_url=database_url, **{"lease_ms": 500, **options})
+    running = [start(settings.environment()) for _ in range(count)]
+    try:
+        yield running
+    finally:
+        for process in running:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+def start(environment):
+    """One pusher."""
+    command = [sys.executable, "-m", "workers.pusher"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MATCHBOX_")}
+    return subprocess.Popen(command, env=inherited | environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def until(condition, seconds=20):
+    """Wait for a condition; answers what it answered."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def beat(market):
+    """The pusher's last sign of life."""
+    return json.loads(market.client.get(keys.beat("pusher")) or "{}")
+
+
+def test_it_pushes_beats_and_stops(redis_url, database_url):
+    """It writes what comes, shows how it is, and on SIGTERM writes what is left, frees the lock and exits 0."""
+    market = Market(redis_url)
+    market.trade(100)
+    market.write()
+    with pushers(redis_url, database_url) as (pusher,):
+        until(lambda: positions_published(market.client, market))
+        found = until(lambda: (one := beat(market)) and one["sequence"] == sum(market.lengths.values()) and one)
+        assert found | {"time": 0} == {
+            "pid": pusher.pid, "host": socket.gethostname(), "state": "running", "time": 0,
+            "sequence": sum(market.lengths.values()), "lag": 0, "error": "",
+        }  # fmt: skip
+        assert abs(time.time_ns() - found["time"]) < 3_000_000_000
+        market.trade(2000)
+        market.write()
+        pusher.send_signal(signal.SIGTERM)
+        assert pusher.wait(10) == 0
+        assert market.client.hget("matchbox:pusher.current", "owner") == b""
+    assert_mirrors(database_url, market)
+    assert positions_published(market.client, market)
+
+
+def test_one_at_a_time(redis_url, database_url):
+    """Of two pushers one waits; when the other is killed it takes over, and each entry is written once."""
+    market = Market(redis_url)
+    market.write()
+    with pushers(redis_url, database_url, count=2, slow_batch=100, slow_delay_ms=1) as running:
+        until(lambda: positions_published(market.client, market))
+        time.sleep(0.5)
+        log = "".join(process.stderr.readline() for process in running if is_readable(process))
+        assert log.count("pushing") == 1
+        market.trade(1500)
+        market.write()
+        owner = next(process for process in running if process.pid == first_running(market))
+        owner.kill()
+        until(lambda: positions_published(market.client, market))
+        assert owner.wait() == -signal.SIGKILL
+    assert_mirrors(database_url, market)
+
+
+def first_running(market):
+    """The pid of the pusher that says it is running."""
+    return until(lambda: (one := beat(market)).get("state") == "running" and one["pid"])
+
+
+def is_readable(process):
+    """Whether the process has said something."""
+    return bool(select.select([process.stderr], [], [], 0)[0])
+
+
+def test_a_pusher_that_was_frozen_past_its_lease_writes_nothing_twice(redis_url, database_url):
+    """A stopped pusher loses the lock to another; woken up, it notices, waits, and does no harm."""
+    market = Market(redis_url)
+    market.write()
+    with pushers(redis_url, database_url, count=2, slow_batch=100, slow_delay_ms=1) as running:
+        for _ in range(3):
+            until(lambda: positions_published(market.client, market))
+            market.trade(600)
+            market.write()
+            frozen = next(one for one in running if one.pid == first_running(market))
+            frozen.send_signal(signal.SIGSTOP)
+            time.sleep(0.6)
+            market.trade(100)
+            market.write()
+            until(lambda: positions_published(market.client, market))
+            frozen.send_signal(signal.SIGCONT)
+            time.sleep(0.3)
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(10) for process in running] == [0, 0]
+    assert_mirrors(database_url, market)
+
+
+def test_live_updates_go_on_without_postgresql(redis_url):
+    """With no PostgreSQL at all the live lanes publish, and the beat says what is wrong."""
+    market = Market(redis_url)
+    market.write()
+    with pushers(redis_url, "postgresql://postgres@/none?host=/nowhere") as (pusher,):
+        until(lambda: "PostgreSQL" in beat(market).get("error", ""))
+        channel = market.client.pubsub(ignore_subscribe_messages=True)
+        channel.subscribe(keys.live("BTC-USD"))
+        channel.get_message(timeout=1)
+        market.trade(50)
+        market.write()
+        message = until(lambda: channel.get_message(timeout=0.1))
+        assert json.loads(message["data"])["sequence"] == market.books["BTC-USD"].sequence
+        channel.close()
+        assert until(lambda: beat(market)["lag"] == sum(market.lengths.values()))
+        pusher.send_signal(signal.SIGTERM)
+        assert pusher.wait(10) == 0
+
+
+def test_settings_that_are_missing_are_named():
+    """Without servers it ends at once with code 3, and its last line says which variable is empty."""
+    process = start({"MATCHBOX_REDIS_URL": ""})
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 3
+    assert errors.splitlines()[-1].startswith("MATCHBOX_REDIS_URL is empty")

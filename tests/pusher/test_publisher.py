@@ -1,0 +1,274 @@
+"""The fast and balance lanes: what is published is what the books and ledgers are, conflated, from now on."""
+
+import asyncio
+import contextlib
+import json
+import re
+
+import pytest
+
+from shared import keys
+from shared.connections import connect_async
+from shared.instrument import money_text, price_text, quantity_text
+from shared.messages import OrderRequest, TransferRequest
+from shared.order_id import to_uuid
+from shared.settings import Settings
+from tests.pusher.market import Market
+from workers.follow import load_book, load_ledger
+from workers.pusher.publisher import Publisher
+
+
+class Ear:
+    """Hears all that is published."""
+
+    def __init__(self):
+        self.heard = []
+
+    async def listen(self, client):
+        """Subscribe, then note everything until cancelled."""
+        async with client.pubsub() as channel:
+            await channel.psubscribe("*")
+            async for message in channel.listen():
+                if message["type"] == "pmessage":
+                    self.heard.append((message["channel"].decode(), json.loads(message["data"])))
+
+    def on(self, channel):
+        """Messages of one channel."""
+        return [message for name, message in self.heard if name == channel]
+
+
+@contextlib.asynccontextmanager
+async def lanes(url, **settings):
+    """A publisher that has found the logs, and an ear."""
+    client, ear = connect_async(url), Ear()
+    publisher = Publisher(client, Settings(redis_url=url, **settings))
+    hearing = asyncio.create_task(ear.listen(client))
+    try:
+        await asyncio.sleep(0.05)
+        await publisher.step(0)
+        yield publisher, ear
+    finally:
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+        await client.aclose()
+
+
+async def publish_all(publisher):
+    """Publish what is on the logs."""
+    while not await publisher.step(0):
+        pass
+    await publisher.step_balances()
+    await asyncio.sleep(0.05)
+
+
+def shown(instrument, levels):
+    """Levels of a book as an update shows them."""
+    return [[price_text(instrument, p), quantity_text(instrument, q), n] for p, q, n in levels]
+
+
+def test_live_updates_show_the_book(redis_url):
+    """The last update of an instrument is its book, ten levels a side, and the trades add up to all there were."""
+    market = Market(redis_url)
+
+    async def scenario():
+        market.write()
+        async with lanes(redis_url, fast_batch=60) as (publisher, ear):
+            for _ in range(4):
+                market.trade(60)
+                market.write()
+                await publish_all(publisher)
+            return ear
+
+    ear = asyncio.run(scenario())
+    for symbol, book in market.books.items():
+        heard = ear.on(f"{symbol}.live")
+        last, instrument = heard[-1], book.instrument
+        assert instrument is not None
+        assert (last["instrument"], last["sequence"]) == (symbol, book.sequence)
+        assert last["bids"] == shown(instrument, book.levels("buy", 10))
+        assert last["asks"] == shown(instrument, book.levels("sell", 10))
+        assert [last["best_bid"], last["best_bid_quantity"]] == (last["bids"] or [["", ""]])[0][:2]
+        assert [last["best_ask"], last["best_ask_quantity"]] == (last["asks"] or [["", ""]])[0][:2]
+        assert last["price"] == price_text(instrument, book.last_price)
+        assert re.fullmatch(r"2023-11-14T22:13:20\.\d{6}Z", last["time"])
+        assert [trade["trade_id"] for update in heard for trade in update["trades"]] == list(
+            range(1, book.trade_id + 1)
+        )
+        assert market.client.get(f"{symbol}.price").decode() == last["price"]
+
+
+def test_live_updates_are_conflated(redis_url):
+    """Hundreds of changes within a round are one message an instrument; its trades are bounded."""
+    market = Market(redis_url)
+
+    async def scenario():
+        market.write()
+        async with lanes(redis_url, fast_batch=100_000) as (publisher, ear):
+            ear.heard.clear()
+            market.trade(1500)
+            market.write()
+            await publish_all(publisher)
+            return ear
+
+    ear = asyncio.run(scenario())
+    for symbol, book in market.books.items():
+        (only,) = ear.on(f"{symbol}.live")
+        assert only["sequence"] == book.sequence
+        newest = range(book.trade_id - len(only["trades"]) + 1, book.trade_id + 1)
+        assert [trade["trade_id"] for trade in only["trades"]] == list(newest)
+        assert 50 < len(only["trades"]) <= 100
+
+
+def test_the_past_is_not_told_again(redis_url):
+    """A publisher that starts shows each book as it is, and no order, trade or balance of before."""
+    market = Market(redis_url)
+    market.trade(200)
+    market.write()
+
+    async def scenario():
+        async with lanes(redis_url) as (publisher, ear):
+            await publish_all(publisher)
+            return ear
+
+    ear = asyncio.run(scenario())
+    assert sorted(channel for channel, _ in ear.heard) == [keys.live(symbol) for symbol in sorted(market.books)]
+    assert [message["trades"] for _, message in ear.heard] == [[], []]
+
+
+def test_order_updates_follow_each_order(redis_url):
+    """An order is told when it is accepted, when it rests, with each fill, and when it is done."""
+    market = Market(redis_url)
+    orders = [
+        OrderRequest("a", 1, "BTC-USD", "buy", "limit", 9_000, 30_000, client_id="mine"),
+        OrderRequest("b", 2, "BTC-USD", "sell", "limit", 9_000, 10_000),
+        OrderRequest("c", 3, "BTC-USD", "sell", "limit", 9_000, 20_000),
+    ]
+
+    async def scenario():
+        market.write()
+        async with lanes(redis_url, order_update_channel="my.orders") as (publisher, ear):
+            for order in orders:
+                market.request(order)
+                market.write()
+                await publish_all(publisher)
+            return ear
+
+    updates = asyncio.run(scenario()).on("my.orders")
+    buyer = [update for update in updates if update["account"] == 1]
+    assert [(u["status"], u["filled"], u["remaining"]) for u in buyer] == [
+        ("pending", "0.0000", "3.0000"),
+        ("open", "0.0000", "3.0000"),
+        ("open", "1.0000", "2.0000"),
+        ("done", "3.0000", "0.0000"),
+    ]
+    last = buyer[-1]
+    assert last["order_id"] == to_uuid(1 << 8)
+    assert last | {"order_id": "", "time": ""} == {
+        "account": 1, "order_id": "", "client_id": "mine", "instrument": "BTC-USD", "side": "buy",
+        "order_type": "limit",
+        "status": "done", "done_reason": "filled", "price": "90.00", "quantity": "3.0000", "filled": "3.0000",
+        "remaining": "0.0000", "executed_value": "270.0000000000", "fees": "0.2700000000", "time": "",
+    }  # fmt: skip
+    assert [u["status"] for u in updates if u["account"] == 2] == ["pending", "done"]
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_balance_updates_are_the_ledgers(redis_url, shards):
+    """Each balance that changed is told once a round, as it is now, and at most ``balance_batch`` of them."""
+    market = Market(redis_url, shards=shards)
+
+    async def scenario():
+        market.write()
+        async with lanes(redis_url, shards=shards, balance_batch=5, fast_batch=100_000) as (publisher, ear):
+            market.trade(300)
+            market.write()
+            await publish_all(publisher)
+            assert len(ear.on("balance.updates")) == 5
+            for _ in range(10):
+                await publisher.step_balances()
+            await asyncio.sleep(0.05)
+            return ear
+
+    heard = asyncio.run(scenario()).on("balance.updates")
+    assert len({(update["account"], update["currency"]) for update in heard}) == len(heard)
+    for update in heard:
+        ledger = market.ledgers[update["account"] % shards]
+        balance = ledger.balances(update["account"])[update["currency"]]
+        assert update["available"] == money_text(balance.available, 10)
+        assert update["held"] == money_text(balance.held, 10)
+    assert {update["account"] for update in heard} == set(market.accounts)
+
+
+def test_a_new_instrument_is_followed(redis_url):
+    """A book that is added while the lanes run is published within a look."""
+    market = Market(redis_url)
+
+    async def scenario():
+        market.write()
+        async with lanes(redis_url) as (publisher, ear):
+            market.configure("SOL-USD")
+            market.request(TransferRequest(market.request_id(), 1, "SOL", 10**15))
+            market.request(OrderRequest(market.request_id(), 1, "SOL-USD", "sell", "limit", 9_000, 10_000))
+            market.write()
+            await asyncio.sleep(1.1)
+            await publish_all(publisher)
+            return ear
+
+    assert asyncio.run(scenario()).on("SOL-USD.live")[-1]["asks"] == [["90.00", "1.0000", 1]]
+
+
+def test_a_hole_in_a_log_makes_a_new_replica(redis_url):
+    """Where entries were trimmed before they were read, a replica is loaded from the snapshot, and all goes on."""
+    market = Market(redis_url)
+
+    async def scenario():
+        market.write()
+        async with lanes(redis_url) as (publisher, ear):
+            market.trade(200)
+            market.write()
+            market.save_snapshots()
+            for tag, length in market.lengths.items():
+                market.client.xtrim(keys.log(tag), minid=f"{length - 1}-0", approximate=False)
+            await publish_all(publisher)
+            for _ in range(6):
+                await publisher.step(0)
+            await publish_all(publisher)
+            return publisher, ear
+
+    publisher, ear = asyncio.run(scenario())
+    assert publisher.error == ""
+    for symbol, book in market.books.items():
+        assert ear.on(f"{symbol}.live")[-1]["sequence"] == book.sequence
+    told = {(update["account"], update["currency"]): update for update in ear.on("balance.updates")}
+    for account in market.accounts:
+        for currency, balance in market.ledgers[0].balances(account).items():
+            assert told[account, currency]["available"] == money_text(balance.available, 10)
+
+
+def test_replicas_stand_at_the_end_of_their_logs(redis_url):
+    """``load_book`` and ``load_ledger`` answer the machine's state and position, with and without a snapshot."""
+    market = Market(redis_url)
+    market.trade(300)
+    market.write()
+
+    async def load():
+        client = connect_async(redis_url)
+        try:
+            found = {keys.instrument_tag(symbol): await load_book(client, symbol) for symbol in market.books}
+            return found | {keys.shard_tag(0): await load_ledger(client, 0)}
+        finally:
+            await client.aclose()
+
+    def check():
+        for tag, (replica, position) in asyncio.run(load()).items():
+            assert position == market.lengths[tag]
+            assert replica.dump() == market.snapshots()[tag]
+
+    check()
+    market.save_snapshots()
+    market.trade(300)
+    market.write()
+    check()
+    for tag in market.lengths:  # a snapshot that is damaged, and one from beyond the end of the log
+        market.client.hset(keys.snapshot(tag), mapping=market.bad_snapshots(tag))
+    check()
