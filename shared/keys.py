@@ -10,6 +10,8 @@ SHARDS = "matchbox:shards"
 """String: the number of account shards, fixed when the cluster was made."""
 HALTED = "matchbox:halted"
 """Hash: worker name -> why its supervisor gave it up."""
+SUPERVISORS = "matchbox:supervisors"
+"""Hash: host and data folder -> JSON of what that supervisor runs and how it is, written twice a second."""
 KEYS_CHANNEL = "matchbox:api-keys"
 """Pub/sub: an API key was made or revoked (its id)."""
 

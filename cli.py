@@ -1,0 +1,362 @@
+"""The command ``matchbox``: wiring only. What the commands do is in ``cluster/``."""
+
+import contextlib
+from importlib import metadata
+from typing import Any
+
+import click
+import msgspec
+from redis.exceptions import RedisError
+
+from cluster import background, instruments, logs
+from cluster import status as cluster_status
+from cluster.commands import log_folder
+from cluster.record import read_record
+from cluster.session import Session, settings_with
+from cluster.welcome import address, welcome
+from shared import keys
+from shared.errors import MatchboxError
+from shared.instrument import DEFAULT_SCALE, price_text, quantity_text
+from shared.settings import Settings
+
+WIDE = 180
+"""Columns of a table that does not go to a terminal."""
+
+
+class Commands(click.Group):
+    """Commands whose expected errors are one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except MatchboxError as error:
+            raise click.ClickException(str(error)) from error
+        except RedisError as error:
+            raise click.ClickException(f'Redis does not answer ({error}); see "matchbox status"') from error
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """Commands in the order in which they are of use, not by name."""
+        return list(self.commands)
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return metadata.version("matchbox")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def echo(line: str) -> None:
+    """Print, also when whoever read our output has gone: the cluster goes on."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(line)
+
+
+def print_table(table: Any) -> None:
+    """Print a rich table: as wide as the terminal, or wide enough if there is none."""
+    from rich.console import Console
+
+    console = Console()
+    Console(width=None if console.is_terminal else WIDE, highlight=False).print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print as JSON that people can read, too."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+data_option = click.option("--data", metavar="DIR", help="Data folder of the cluster [default: .matchbox].")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  matchbox start --demo                      an exchange with a living market; Ctrl-C stops it
+  matchbox start --detach --data a --port 9000
+  matchbox status --data a
+  matchbox instrument add BTC-USD --tick 0.01 --lot 0.00000001 --taker-fee-bps 20
+  matchbox user create alice && matchbox deposit alice USD 100000 && matchbox key create alice
+
+Every setting is also a variable MATCHBOX_... in the environment or in .env, as in MATCHBOX_REDIS_URL.""",
+)
+@click.version_option(version(), prog_name="matchbox")
+def cli() -> None:
+    """An exchange in a box: a matching engine cluster that one command starts."""
+
+
+# --- the cluster ---
+
+
+@cli.command()
+@click.option("--detach", is_flag=True, help="Return when the exchange is open; it goes on in the background.")
+@click.option("--demo", is_flag=True, help="With BTC-USD, ETH-USD and traders that make a market.")
+@data_option
+@click.option("--host", help="Address to listen on [default: 127.0.0.1].")
+@click.option("--port", type=int, help="Port to listen on [default: 8000].")
+@click.option(
+    "--durability",
+    type=click.Choice(["always", "everysec"]),
+    help="When the embedded Valkey syncs to disk [default: always].",
+)
+def start(detach: bool, demo: bool, **options: Any) -> None:
+    """Start the exchange.
+
+    Without MATCHBOX_REDIS_URL and MATCHBOX_DATABASE_URL it runs its own Valkey and PostgreSQL in the data folder.
+    Two clusters with different --data and --port live side by side.
+    """
+    settings = settings_with(**options)
+    if detach:
+        record = background.start(settings, demo=demo)
+        found = Session(settings.data).redis.hlen(keys.INSTRUMENTS)
+        click.echo(_welcome(settings, demo, found > 0))
+        click.echo(f"\nIt runs in the background (pid {record.pid}).")
+    else:
+        echo("starting; Ctrl-C stops it")
+        background.run_supervisor(
+            settings,
+            demo=demo,
+            echo=echo,
+            on_ready=lambda _, symbols: echo(f"\n{_welcome(settings, demo, bool(symbols))}\n"),
+        )
+
+
+def _welcome(settings: Settings, demo: bool, has_instruments: bool) -> str:
+    return welcome(settings, demo=demo, has_instruments=has_instruments, version=version())
+
+
+@cli.command()
+@data_option
+def stop(data: str | None) -> None:
+    """Drain and stop the cluster of the data folder."""
+    settings = settings_with(data=data)
+    stopped = background.stop(settings)
+    click.echo(f"stopped {', '.join(stopped)}" if stopped else f"nothing runs in {settings.data_dir}")
+
+
+@cli.command()
+@data_option
+@json_option
+def status(data: str | None, as_json: bool) -> None:
+    """Show every process: its state, restarts, sequence and lag."""
+    session = Session(data)
+    try:
+        found = cluster_status.status_of(session.redis)
+    except RedisError as error:
+        record = read_record(session.settings.data_dir)
+        if record is None:
+            raise
+        found = cluster_status.status_without_redis(record, session.settings.data_dir, str(error))
+    if as_json:
+        print_json(found)
+        return
+    for url in found.addresses:
+        click.echo(f"Matchbox at {url}\n")
+    print_table(cluster_status.table_of(found))
+    if found.problem:
+        raise click.ClickException(found.problem)
+
+
+@cli.command(name="logs")
+@click.argument("name", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="Lines of each log.")
+@data_option
+def show_logs(name: str | None, follow: bool, lines: int, data: str | None) -> None:
+    """Show what the processes have written: all, or NAME (as in "engine:BTC-USD", "valkey")."""
+    folder = log_folder(settings_with(data=data))
+    for path in logs.find_logs(folder, name):
+        for line in logs.last_lines(path, lines):
+            click.echo(line if name else f"{path.stem}: {line}")
+    if follow:
+        with contextlib.suppress(KeyboardInterrupt):
+            for source, line in logs.follow(folder, name):
+                click.echo(line if name else f"{source}: {line}")
+
+
+# --- instruments ---
+
+
+@cli.group(cls=Commands)
+def instrument() -> None:
+    """Add, list, halt, resume and remove instruments while the cluster runs."""
+
+
+@instrument.command(
+    name="add",
+    epilog="""\b
+Examples:
+  matchbox instrument add BTC-USD --tick 0.01 --lot 0.00000001
+  matchbox instrument add ACME-EUR --tick 0.05 --lot 1 --maker-fee-bps 0 --taker-fee-bps 2.5 --max-size 10000""",
+)
+@click.argument("symbol")
+@click.option("--tick", required=True, help="Smallest step of the price, as in 0.01.")
+@click.option("--lot", required=True, help="Smallest step of the size, as in 0.001.")
+@click.option("--maker-fee-bps", default="0", show_default=True, help="Fee of the resting side, in basis points.")
+@click.option("--taker-fee-bps", default="0", show_default=True, help="Fee of the arriving side, in basis points.")
+@click.option("--min-size", help="Smallest order [default: one lot].")
+@click.option("--max-size", help="Largest order.")
+@click.option("--max-price", help="Highest price.")
+@click.option(
+    "--collar-percent", default="10", show_default=True, help="How far from the last trade a market order goes."
+)
+@click.option("--base-scale", default=DEFAULT_SCALE, show_default=True, help="Decimal places of the base currency.")
+@click.option("--quote-scale", default=DEFAULT_SCALE, show_default=True, help="Decimal places of the quote currency.")
+@data_option
+def add_instrument(symbol: str, tick: str, lot: str, data: str | None, **rules: Any) -> None:
+    """Add SYMBOL, as in BTC-USD, and start its engine."""
+    made = instruments.define(symbol, tick, lot, **rules)
+    instruments.add(Session(data).redis, made)
+    click.echo(f"{symbol} is open for trading")
+
+
+@instrument.command(name="list")
+@data_option
+@json_option
+def list_instruments(data: str | None, as_json: bool) -> None:
+    """List the instruments and their rules."""
+    from rich.table import Table
+
+    found = instruments.listing(Session(data).redis)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("no instruments yet; add one: matchbox instrument add BTC-USD --tick 0.01 --lot 0.00000001")
+        return
+    table = Table("symbol", "mode", "tick", "lot", "maker bps", "taker bps", "min size", "max price", box=None)
+    for one in found:
+        fees = (instruments.bps_text(one.maker_fee), instruments.bps_text(one.taker_fee))
+        limits = (quantity_text(one, one.min_quantity), price_text(one, one.max_price))
+        table.add_row(one.symbol, one.mode, one.tick, one.lot, *fees, *limits)
+    print_table(table)
+
+
+@instrument.command()
+@click.argument("symbol")
+@data_option
+def halt(symbol: str, data: str | None) -> None:
+    """Refuse new orders for SYMBOL until it is resumed."""
+    instruments.set_mode(Session(data).redis, symbol, "halted")
+    click.echo(f'{symbol} is halted; "matchbox instrument resume {symbol}" opens it again')
+
+
+@instrument.command()
+@click.argument("symbol")
+@data_option
+def resume(symbol: str, data: str | None) -> None:
+    """Trade SYMBOL again, also after its engine was given up."""
+    instruments.resume(Session(data).redis, symbol)
+    click.echo(f"{symbol} is open for trading")
+
+
+@instrument.command()
+@click.argument("symbol")
+@data_option
+def remove(symbol: str, data: str | None) -> None:
+    """Take SYMBOL away. It must have no open orders; its logs stay."""
+    from cluster.delisting import remove as remove_instrument
+
+    session = Session(data)
+    with session.database() as database:
+        remove_instrument(session.redis, database, symbol)
+    click.echo(f"{symbol} is removed")
+
+
+# --- users ---
+
+
+@cli.group(cls=Commands)
+def user() -> None:
+    """Make and list users."""
+
+
+@user.command(name="create")
+@click.argument("name")
+@data_option
+def create_user(name: str, data: str | None) -> None:
+    """Make a user."""
+    from shared import credentials
+
+    with Session(data).database() as database:
+        account = credentials.create_user(database, name)
+    click.echo(f"{name} has account {account}")
+
+
+@user.command(name="list")
+@data_option
+@json_option
+def list_users(data: str | None, as_json: bool) -> None:
+    """List the users."""
+    from cluster.accounts import list_users as found_in
+
+    with Session(data).database() as database:
+        users = found_in(database)
+    if as_json:
+        print_json(users)
+        return
+    for one in users:
+        click.echo(f"{one.account:>6}  {one.name}  {one.role}")
+
+
+@cli.command()
+@click.argument("name", metavar="USER")
+@click.argument("currency")
+@click.argument("amount")
+@data_option
+def deposit(name: str, currency: str, amount: str, data: str | None) -> None:
+    """Give USER test money: matchbox deposit alice USD 100000."""
+    from cluster import accounts
+
+    session = Session(data)
+    with session.database() as database:
+        accounts.deposit(session.redis, database, name, currency, amount)
+    click.echo(f"{name} got {amount} {currency}")
+
+
+@cli.group(cls=Commands)
+def key() -> None:
+    """Make and revoke API keys."""
+
+
+@key.command(name="create")
+@click.argument("name", metavar="USER")
+@click.option("--scopes", default="view,trade", show_default=True, help="What it may do: view, trade, transfer.")
+@click.option("--label", default="", help="A name for people.")
+@data_option
+def create_key(name: str, scopes: str, label: str, data: str | None) -> None:
+    """Make an API key for USER. Its secret is shown once."""
+    from cluster import accounts
+
+    session = Session(data)
+    settings = session.settings_with_server_key()
+    with session.database() as database:
+        made = accounts.make_key(session.redis, database, settings, name, scopes.split(","), label)
+    click.echo(f"key         {made.key}\nsecret      {made.secret}\npassphrase  {made.passphrase}")
+    click.echo(f"\nThe secret is not shown again. The API is at {address(settings)}", err=True)
+
+
+@key.command()
+@click.argument("key_id", metavar="KEY")
+@data_option
+def revoke(key_id: str, data: str | None) -> None:
+    """End an API key at once."""
+    from cluster import accounts
+
+    session = Session(data)
+    with session.database() as database:
+        accounts.end_key(session.redis, database, key_id)
+    click.echo(f"{key_id} is revoked")
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

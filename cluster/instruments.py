@@ -1,0 +1,137 @@
+"""Add, halt and resume instruments while the cluster runs, through Redis, so from any host.
+
+The hash ``matchbox:instruments`` says what the supervisors run; the rules in force are those in the logs, because
+whatever changes them is a logged request like any other.
+"""
+
+import uuid
+from typing import Any
+
+import msgspec
+
+from cluster.plan import engine as engine_name
+from shared import keys
+from shared.errors import InvalidInput, Unavailable
+from shared.instrument import (
+    DEFAULT_SCALE,
+    Instrument,
+    Mode,
+    decimal_of,
+    make_instrument,
+    plain,
+    price_ticks,
+    quantity_lots,
+)
+from shared.messages import InstrumentRequest
+from shared.submit import Refused, Submitter
+
+DEMO_INSTRUMENTS = (
+    make_instrument("BTC-USD", "0.01", "0.00000001", maker_fee=1000, taker_fee=2000),
+    make_instrument("ETH-USD", "0.01", "0.00000001", maker_fee=1000, taker_fee=2000),
+)
+"""What the demo trades: 10 and 20 basis points for maker and taker."""
+
+_decode = msgspec.json.Decoder(Instrument).decode
+encode = msgspec.json.Encoder().encode
+
+
+def request(instrument: Instrument) -> InstrumentRequest:
+    """The request that makes these rules the ones in force."""
+    return InstrumentRequest(f"instrument-{uuid.uuid4().hex}", instrument)
+
+
+def define(
+    symbol: str,
+    tick: str,
+    lot: str,
+    *,
+    maker_fee_bps: str = "0",
+    taker_fee_bps: str = "0",
+    min_size: str | None = None,
+    max_size: str | None = None,
+    max_price: str | None = None,
+    collar_percent: str = "10",
+    base_scale: int = DEFAULT_SCALE,
+    quote_scale: int = DEFAULT_SCALE,
+) -> Instrument:
+    """An instrument from what a person writes: basis points, percent, decimal sizes. Raises ``InvalidInput``."""
+    rules: dict[str, Any] = {
+        "base_scale": base_scale,
+        "quote_scale": quote_scale,
+        "maker_fee": _millionths(maker_fee_bps, 100, f"{symbol}: maker fee"),
+        "taker_fee": _millionths(taker_fee_bps, 100, f"{symbol}: taker fee"),
+        "collar": _millionths(collar_percent, 10_000, f"{symbol}: collar"),
+    }
+    widest = make_instrument(symbol, tick, lot, **rules)
+    if min_size is not None:
+        rules["min_quantity"] = quantity_lots(widest, min_size)
+    if max_size is not None:
+        rules["max_quantity"] = quantity_lots(widest, max_size)
+    if max_price is not None:
+        rules["max_price"] = price_ticks(widest, max_price)
+    return make_instrument(symbol, tick, lot, **rules)
+
+
+def _millionths(text: str, factor: int, name: str) -> int:
+    value = decimal_of(text, name) * factor
+    if value != value.to_integral_value():
+        raise InvalidInput(f"{name} {text} is finer than a millionth ({plain(1 / decimal_of(str(factor), name))})")
+    return int(value)
+
+
+def bps_text(millionths: int) -> str:
+    """Parts per million as basis points."""
+    return plain(decimal_of(str(millionths), "fee") / 100)
+
+
+def shard_count(client: Any) -> int:
+    """The number of account shards. Raises ``Unavailable`` if no supervisor has set the cluster up yet."""
+    found = client.get(keys.SHARDS)
+    if found is None:
+        raise Unavailable('this Redis holds no cluster yet; "matchbox start" makes one')
+    return int(found)
+
+
+def listing(client: Any) -> list[Instrument]:
+    """All instruments, by symbol."""
+    return [_decode(text) for _, text in sorted(client.hgetall(keys.INSTRUMENTS).items())]
+
+
+def find(client: Any, symbol: str) -> Instrument:
+    """An instrument. Raises ``InvalidInput`` that names those that exist."""
+    text = client.hget(keys.INSTRUMENTS, symbol)
+    if text is None:
+        known = ", ".join(one.symbol for one in listing(client)) or "none yet"
+        raise InvalidInput(f'instrument "{symbol}" does not exist (there are: {known})')
+    return _decode(text)
+
+
+def add(client: Any, instrument: Instrument) -> None:
+    """Make an instrument known to every shard and start its engine.
+
+    Raises ``InvalidInput`` if it exists, ``Refused`` if the ledger says no, ``Unavailable`` if it does not answer:
+    then the instrument is there as soon as the ledger is.
+    """
+    shards = shard_count(client)
+    if not client.hsetnx(keys.INSTRUMENTS, instrument.symbol, encode(instrument)):
+        raise InvalidInput(f'instrument {instrument.symbol} exists already; see "matchbox instrument list"')
+    try:
+        Submitter(client, shards).submit_to_all(request(instrument))
+    except Refused as error:
+        client.hdel(keys.INSTRUMENTS, instrument.symbol)
+        raise InvalidInput(f"{instrument.symbol}: the ledger refused it: {error}") from error
+
+
+def set_mode(client: Any, symbol: str, mode: Mode) -> Instrument:
+    """Put an instrument into a mode on every shard and in its book, and answer it."""
+    instrument = msgspec.structs.replace(find(client, symbol), mode=mode)
+    Submitter(client, shard_count(client)).submit_to_all(request(instrument))
+    client.hset(keys.INSTRUMENTS, symbol, encode(instrument))
+    return instrument
+
+
+def resume(client: Any, symbol: str) -> Instrument:
+    """Trade again; an engine that was given up is started again."""
+    find(client, symbol)
+    client.hdel(keys.HALTED, engine_name(symbol))
+    return set_mode(client, symbol, "online")

@@ -1,0 +1,170 @@
+"""The supervisor's eyes and voice in Redis: one short look, twice a second, of everything it wants to know."""
+
+import asyncio
+import socket
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError
+
+from cluster.instruments import DEMO_INSTRUMENTS, encode, request
+from cluster.plan import symbol_of
+from cluster.view import Beat, SupervisorView, decode_beat, identity
+from shared import keys
+from shared.connections import connect_async
+from shared.errors import MatchboxError
+from shared.instrument import Instrument
+from shared.messages import FIELD
+from shared.mutex import Mutex
+from shared.settings import Settings
+
+LOOK_S = 2.0
+"""A look that takes longer counts as Redis being away."""
+LEASE_MS = 5000
+
+_FREE = """
+-- KEYS: state. ARGV: epoch of the dead holder, channel. Ends its lease, so that its successor need not wait for it.
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'owner', '', 'lease', '0')
+redis.call('PUBLISH', ARGV[2], 'released')
+return 1
+"""
+
+
+class Seen(msgspec.Struct):
+    """What a look has shown. ``error``: why Redis could not be seen, "" if it could."""
+
+    error: str = ""
+    symbols: tuple[str, ...] = ()
+    halted: frozenset[str] = frozenset()
+    beats: dict[str, Beat | None] = {}
+
+
+class Observer:
+    """One supervisor's connection to Redis."""
+
+    def __init__(self, settings: Settings, *, demo: bool) -> None:
+        self._settings = settings
+        self._demo = demo
+        self._client: Any = connect_async(settings.redis_url, connections=4)
+        self._identity = identity(settings.data_dir)
+        self._lock = Mutex(self._client, keys.supervisor(self._identity), LEASE_MS)
+        # The same after each start: who holds the data folder's lock need not wait for the lease of its predecessor.
+        self._lock.owner = f"{uuid.getnode():x}"
+        self._is_set_up = False
+
+    async def look(self, names: Iterable[str], view: SupervisorView) -> Seen:
+        """What is wanted, what was given up, and who lives; and show others what we run.
+
+        Raises ``MatchboxError`` if this cluster is not ours to run.
+        """
+        try:
+            async with asyncio.timeout(LOOK_S):
+                if not self._is_set_up:
+                    await self._set_up()
+                return await self._look(list(names), view)
+        except (RedisError, OSError) as error:
+            return Seen(error=str(error) or type(error).__name__)
+        except TimeoutError:
+            return Seen(error=f"no answer within {LOOK_S:g} s")
+
+    async def _look(self, names: list[str], view: SupervisorView) -> Seen:
+        if await self._lock.try_acquire():
+            raise MatchboxError(
+                f"another machine that is called {socket.gethostname()} runs a supervisor of {view.data} on this "
+                "Redis; stop it, or use another data folder"
+            )
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hgetall(keys.INSTRUMENTS)
+        pipe.hkeys(keys.HALTED)
+        pipe.hset(keys.SUPERVISORS, self._identity, encode(view))
+        if names:
+            pipe.mget([keys.beat(name) for name in names])
+        instruments, halted, _, *beats = await pipe.execute()
+        return Seen(
+            symbols=tuple(sorted(symbol.decode() for symbol in instruments)),
+            halted=frozenset(name.decode() for name in halted),
+            beats=dict(zip(names, map(decode_beat, beats[0] if beats else ()), strict=True)),
+        )
+
+    async def _set_up(self) -> None:
+        shards = self._settings.shards
+        if not await self._client.set(keys.SHARDS, shards, nx=True):
+            have = int(await self._client.get(keys.SHARDS))
+            if have != shards:
+                raise MatchboxError(
+                    f"this cluster was made with {have} account shards, MATCHBOX_SHARDS={shards} cannot change that; "
+                    f"start it with MATCHBOX_SHARDS={have}"
+                )
+        if self._demo and not await self._client.exists(keys.INSTRUMENTS):
+            for instrument in DEMO_INSTRUMENTS:
+                await self._tell_ledgers(instrument)
+                await self._client.hset(keys.INSTRUMENTS, instrument.symbol, encode(instrument))
+        self._is_set_up = True
+
+    async def _tell_ledgers(self, instrument: Instrument) -> None:
+        for shard in range(self._settings.shards):
+            await self._client.xadd(keys.inbox(shard), {FIELD: encode(request(instrument))})
+
+    async def free(self, tag: str, epoch: int) -> None:
+        """A worker of ours is dead: its successor need not wait for its lease. What it sent late is fenced anyway."""
+        if epoch:
+            await self._try(self._client.eval(_FREE, 1, keys.meta(tag), epoch, f"{keys.lease(tag)}.live"))
+
+    async def give_up(self, name: str, reason: str) -> bool:
+        """Say that a worker is given up, and have the ledgers refuse orders for its instrument. False: not now."""
+        return await self._try(self._give_up(name, reason))
+
+    async def _give_up(self, name: str, reason: str) -> None:
+        text = await self._client.hget(keys.INSTRUMENTS, symbol_of(name))
+        if text is not None:
+            instrument = msgspec.structs.replace(msgspec.json.decode(text, type=Instrument), mode="halted")
+            await self._tell_ledgers(instrument)
+            await self._client.hset(keys.INSTRUMENTS, instrument.symbol, encode(instrument))
+        await self._client.hset(keys.HALTED, name, reason)
+
+    async def streams_are_done(self, shards: Iterable[int], symbols: Iterable[str]) -> bool:
+        """Whether these ledgers and books have read all that was sent to them (True too if Redis is away)."""
+        ledgers, books = list(shards), list(symbols)
+        sources = [(keys.shard_tag(one), keys.inbox(one)) for one in ledgers]
+        sources += [(keys.shard_tag(one), keys.log(keys.instrument_tag(book))) for one in ledgers for book in books]
+        sources += [(keys.instrument_tag(book), keys.outbox(one, book)) for one in ledgers for book in books]
+        return await self._all_read([(keys.meta(tag), f"at:{stream}", stream) for tag, stream in sources])
+
+    async def logs_are_recorded(self, shards: Iterable[int], symbols: Iterable[str]) -> bool:
+        """Whether PostgreSQL has all that these ledgers and books have written (True too if Redis is away)."""
+        tags = [*map(keys.shard_tag, shards), *map(keys.instrument_tag, symbols)]
+        logs = [keys.log(tag) for tag in tags]
+        return await self._all_read([(keys.consumers(log), keys.POSTGRESQL, log) for log in logs])
+
+    async def _all_read(self, places: list[tuple[str, str, str]]) -> bool:
+        """Whether each stream's last entry is the position in its (hash, field)."""
+        pipe = self._client.pipeline(transaction=False)
+        for name, field, stream in places:
+            pipe.hget(name, field)
+            pipe.xrevrange(stream, count=1)
+        try:
+            async with asyncio.timeout(LOOK_S):
+                answers = await pipe.execute()
+        except (RedisError, OSError, TimeoutError):
+            return True
+        pairs = zip(answers[::2], answers[1::2], strict=True)
+        return all(not newest or position == newest[0][0] for position, newest in pairs)
+
+    async def close(self) -> None:
+        """Leave no trace: our view, our lease, our connections."""
+        await self._try(self._client.hdel(keys.SUPERVISORS, self._identity))
+        if self._lock.epoch:
+            await self._try(self._lock.release())
+        await self._client.aclose()
+
+    async def _try(self, work: Any) -> bool:
+        """Do it if Redis answers."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await work
+        except (RedisError, OSError, TimeoutError):
+            return False
+        return True

@@ -1,0 +1,206 @@
+"""A real supervisor over real servers: whatever dies comes back, and whatever stops leaves nothing behind."""
+
+import os
+import signal
+import time
+from functools import partial
+
+import psutil
+import pytest
+import redis
+
+from tests.cluster.conftest import wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def is_alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_running(cluster, name, not_pid=0):
+    """Whether the process runs, under another pid than before."""
+    found = cluster.state(name)
+    return found.get("state") == "running" and found["pid"] == cluster.pid(name) != not_pid
+
+
+@pytest.fixture
+def cluster(clusters):
+    made = clusters()
+    made.start("--demo")
+    made.wait_until_open()
+    for name in ("engine:BTC-USD", "engine:ETH-USD", "ledger:0", "gateway:0", "pusher", "demo"):
+        wait_for(partial(is_running, made, name), 10, f"{name} runs")
+    return made
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_leaves_nothing_behind(cluster, number):
+    """After Ctrl-C or SIGTERM there is no process, no socket, no lock and no record, and the exit code is 0."""
+    pids = cluster.pids()
+    assert len(pids) > 8
+    assert cluster.stop(number) == 0
+    assert not [pid for pid in pids if is_alive(pid)]
+    assert not cluster.leftovers()
+
+
+def test_killed_workers_are_back_within_two_seconds(cluster):
+    """Kill -9 of any worker: it is started again, under a new pid, within 2 s, also the third time."""
+    for name in ("engine:BTC-USD", "ledger:0", "gateway:0", "pusher", "demo") * 2:
+        before = cluster.pid(name)
+        os.kill(before, signal.SIGKILL)
+        wait_for(partial(is_running, cluster, name, before), 2.0, f"{name} runs again")
+    assert cluster.state("ledger:0")["restarts"] == 2
+
+
+def test_hung_workers_are_told_from_dead_ones(cluster):
+    """A worker that is stopped with SIGSTOP lives, but shows no sign of it: it is killed, replaced and counted."""
+    before = cluster.pid("engine:BTC-USD")
+    os.kill(before, signal.SIGSTOP)
+    wait_for(lambda: cluster.state("engine:BTC-USD").get("hung") == 1, 8, "counted as hung")
+    wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "running", 3, "runs again")
+    assert not is_alive(before)
+    assert cluster.state("engine:ETH-USD")["restarts"] == 0
+    assert "engine:BTC-USD hangs; killing it" in cluster.said()
+
+
+def test_servers_that_die_come_back_and_so_does_everything(cluster):
+    """Kill -9 of Valkey and PostgreSQL: both are restarted, what was written is there, no worker was touched."""
+    with cluster.redis() as client:
+        client.set("kept", "1")
+    workers = {name: cluster.pid(name) for name in ("ledger:0", "engine:BTC-USD", "gateway:0")}
+    for name in ("valkey", "postgres"):
+        before = cluster.pid(name)
+        os.kill(before, signal.SIGKILL)
+        wait_for(partial(is_running, cluster, name, before), 10, f"{name} runs again")
+    with cluster.redis() as client:
+        assert client.get("kept") == b"1"
+    assert workers == {name: cluster.pid(name) for name in workers}
+    assert cluster.stop() == 0
+    assert not cluster.leftovers()
+
+
+def test_a_server_that_stays_away_does_not_eat_the_cpu(cluster):
+    """Redis frozen for a while: no worker is killed or started, the supervisor idles, and it all goes on by itself."""
+    workers = {name: cluster.pid(name) for name in ("ledger:0", "engine:BTC-USD", "gateway:0", "pusher")}
+    supervisor = psutil.Process(cluster.process.pid)
+    os.kill(cluster.pid("valkey"), signal.SIGSTOP)
+    used = sum(supervisor.cpu_times()[:2])
+    time.sleep(5)
+    assert sum(supervisor.cpu_times()[:2]) - used < 1.0
+    os.kill(cluster.pid("valkey"), signal.SIGCONT)
+    wait_for(lambda: cluster.state("ledger:0").get("state") == "running", 10, "goes on")
+    time.sleep(1)
+    assert workers == {name: cluster.pid(name) for name in workers}
+
+
+def test_ten_quick_exits_halt_the_instrument_and_resume_opens_it(clusters):
+    """A worker that ends at once ten times is given up with its last words; the others trade; resume tries again."""
+    cluster = clusters()
+    cluster.set_mood("engine:BTC-USD", "crash")
+    cluster.start("--demo", "--impatient")
+    cluster.wait_until_open()
+    wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "halted", 20, "halted")
+    reason = "engine:BTC-USD: the first entry cannot be read"
+    with cluster.redis() as client:
+        assert client.hget("matchbox:halted", "engine:BTC-USD") == reason.encode()
+        assert b'"mode":"halted"' in client.hget("matchbox:instruments", "BTC-USD")
+        assert any(b'"mode":"halted"' in fields[b"d"] for _, fields in client.xrange("{a:0}:in"))
+    assert cluster.state("engine:BTC-USD")["reason"] == reason
+    assert cluster.state("engine:ETH-USD")["state"] == "running"
+    cluster.set_mood("engine:BTC-USD", "")
+    with cluster.redis() as client:
+        client.hdel("matchbox:halted", "engine:BTC-USD")
+    wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "running", 3, "runs again")
+
+
+def test_a_killed_supervisor_leaves_no_orphans(cluster):
+    """Kill -9 of the supervisor: its processes end with it, and the next start finds nothing in its way."""
+    pids = cluster.pids()
+    cluster.process.kill()
+    cluster.process.wait()
+    wait_for(lambda: not [pid for pid in pids if is_alive(pid)], 10, "all processes end")
+    cluster.start("--demo")
+    cluster.wait_until_open()
+    assert not [pid for pid in pids if is_alive(pid)]
+    assert cluster.stop() == 0
+    assert not cluster.leftovers()
+
+
+def test_instruments_come_and_go_while_it_runs(cluster):
+    """An instrument in Redis gets an engine; one that is taken away loses it, without a restart of anything else."""
+    ledger = cluster.pid("ledger:0")
+    with cluster.redis() as client:
+        client.hset("matchbox:instruments", "LTC-USD", client.hget("matchbox:instruments", "BTC-USD"))
+        wait_for(lambda: cluster.state("engine:LTC-USD").get("state") == "running", 3, "engine runs")
+        client.hdel("matchbox:instruments", "LTC-USD")
+        wait_for(lambda: cluster.pid("engine:LTC-USD") == 0, 3, "engine stopped")
+    assert cluster.pid("ledger:0") == ledger
+
+
+def test_a_worker_that_ignores_the_stop_is_killed_in_time(clusters):
+    """A worker that does not stop within drain_ms holds nothing up."""
+    cluster = clusters()
+    cluster.set_mood("engine:BTC-USD", "stubborn")
+    cluster.start("--demo", drain_ms=1000)
+    cluster.wait_until_open()
+    began = time.monotonic()
+    assert cluster.stop() == 0
+    assert time.monotonic() - began < 15
+    assert not cluster.leftovers()
+
+
+def test_two_clusters_live_side_by_side(clusters):
+    """Two data folders and ports: two clusters that know nothing of each other."""
+    one, other = clusters("one"), clusters("other")
+    one.start("--demo")
+    other.start()
+    one.wait_until_open()
+    other.wait_until_open()
+    with one.redis() as first, other.redis() as second:
+        assert first.hlen("matchbox:instruments") == 2
+        assert second.hlen("matchbox:instruments") == 0
+    assert one.stop() == 0
+    assert other.state("ledger:0")["state"] == "running"
+    assert other.stop() == 0
+
+
+def test_a_second_supervisor_is_refused(cluster, clusters):
+    """A cluster in a data folder that has one, or on a port that is taken, ends with one clear line."""
+    twin = clusters()
+    twin.output = twin.output.with_suffix(".twin")
+    twin.start()
+    assert twin.process.wait(20) == 1
+    assert f"a cluster already runs in {cluster.data}" in twin.said()
+    assert str(cluster.process.pid) in twin.said()
+    stranger = clusters("elsewhere")
+    stranger.port = cluster.port
+    stranger.start()
+    assert stranger.process.wait(20) == 1
+    assert f"port {cluster.port} is taken by" in stranger.said()
+    assert not stranger.leftovers()
+    assert cluster.state("ledger:0")["state"] == "running"
+
+
+def test_the_number_of_shards_stays(cluster):
+    """A later start with another number of shards is refused, and everything is stopped again."""
+    assert cluster.stop() == 0
+    cluster.start(shards=2)
+    assert cluster.process.wait(30) == 1
+    assert "made with 1 account shards, MATCHBOX_SHARDS=2 cannot change that" in cluster.said()
+    assert not cluster.leftovers()
+
+
+def test_servers_of_others_are_used_and_left_alone(clusters, redis_url, database_url):
+    """With URLs in the settings no server is started, and the cluster leaves no lock and no trace of itself there."""
+    cluster = clusters()
+    cluster.start("--demo", redis_url=redis_url, database_url=database_url)
+    cluster.wait_until_open()
+    assert cluster.pid("valkey") == cluster.pid("postgres") == 0
+    assert cluster.stop() == 0
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.hgetall("matchbox:supervisors") == {}
+        assert [client.hget(name, "owner") for name in client.keys("matchbox:supervisor:*")] == [b""]
