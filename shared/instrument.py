@@ -137,18 +137,20 @@ def decimal_of(text: str, name: str) -> Decimal:
 def steps(text: str, step: str, name: str, maximum: int) -> int:
     """Decimal text as a whole number of ``step``s: 1..``maximum``. Raises ``InvalidInput`` that says what is off.
 
-    The words "too small" and "too precise" are part of the public contract (clients look for them).
+    How it begins is part of the public contract, because clients look for it: "price too small", "price too precise",
+    "size is too small".
     """
     value = decimal_of(text, name)
+    subject = name if name == "price" else f"{name} is"
     if value <= 0:
-        raise InvalidInput(f"{name} {text} is too small: it must be above 0")
+        raise InvalidInput(f"{subject} too small: {text} is not above 0")
     with localcontext(_EXACT):
         count = value / Decimal(step)
         if count != count.to_integral_value():
             word = "too small" if count < 1 else "too precise"
-            raise InvalidInput(f"{name} {text} is {word}: the smallest step is {step}")
+            raise InvalidInput(f"{subject} {word}: {text} is no multiple of {step}")
         if count > maximum:
-            raise InvalidInput(f"{name} {text} is too large: at most {plain(maximum * Decimal(step))}")
+            raise InvalidInput(f"{subject} too large: {text} is above {plain(maximum * Decimal(step))}")
     return int(count)
 
 
