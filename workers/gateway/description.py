@@ -1,0 +1,65 @@
+"""The OpenAPI document: Litestar derives it from the routes; here it learns our errors, bodies and signatures."""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.openapi.config import OpenAPIConfig
+
+from workers.gateway.order_form import OrderBody
+from workers.gateway.rest.answers import ErrorAnswer
+
+VERSION = "0.1.0"
+ABOUT = """\
+Coinbase Exchange's REST and WebSocket dialect. Amounts are decimal strings; times are ISO 8601 in UTC.
+
+Signed routes carry CB-ACCESS-KEY, CB-ACCESS-PASSPHRASE, CB-ACCESS-TIMESTAMP (seconds, at most 30 s off) and
+CB-ACCESS-SIGN = base64(HMAC-SHA256(base64-decoded secret, timestamp + METHOD + path with query + body)).
+
+Every error is {"message": "..."}. 400: the request cannot be used; 401: the signature, or the key's scope;
+404: no such order, product or account of yours; 413: more than 64 KiB; 503: something is away, try again.
+
+WebSocket feed at / and /ws: {"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["level2", "matches"]}.
+Channels: full, level2, level2_batch, matches, ticker, ticker_batch, user (signed), heartbeat, status."""
+
+_ERRORS = {
+    "400": "the request cannot be used; the message says why",
+    "401": "not signed, wrongly signed, or the key lacks the scope",
+    "404": "there is no such thing, or it is not yours",
+    "413": "the body is larger than 64 KiB",
+    "503": "something is away; it goes on by itself, try again",
+}
+_BODIES: dict[tuple[str, str], type] = {("/orders", "post"): OrderBody}
+
+
+@cache
+def openapi(routes: tuple[Any, ...]) -> bytes:
+    """The document for these routes, as JSON. Built at the first request: it takes a moment, and few ask."""
+    config = OpenAPIConfig(title="Matchbox", version=VERSION, description=ABOUT, use_handler_docstrings=True)
+    api: dict[str, Any] = Litestar(list(routes), openapi_config=config).openapi_schema.to_schema()
+    types = [ErrorAnswer, *_BODIES.values()]
+    refs, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    of_type = dict(zip(types, refs, strict=True))
+    components = api.setdefault("components", {})
+    components.setdefault("schemas", {}).update(schemas)
+    components["securitySchemes"] = {"key": {"type": "apiKey", "in": "header", "name": "CB-ACCESS-KEY"}}
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items():
+            _describe(operation, signed=bool(operation.get("security")), error=of_type[ErrorAnswer])
+            if body := _BODIES.get((path, method)):
+                operation["requestBody"] = {
+                    "required": True,
+                    "content": {"application/json": {"schema": of_type[body]}},
+                }
+    return msgspec.json.encode(api)
+
+
+def _describe(operation: dict[str, Any], *, signed: bool, error: dict[str, Any]) -> None:
+    """Replace the framework's errors by ours. The gateway itself is no parameter."""
+    answers = operation["responses"] = {
+        status: answer for status, answer in operation["responses"].items() if status.startswith("2")
+    }
+    for status, why in _ERRORS.items():
+        if status != "401" or signed:
+            answers[status] = {"description": why, "content": {"application/json": {"schema": error}}}

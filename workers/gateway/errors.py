@@ -1,0 +1,57 @@
+"""What goes wrong, as clients are told: always ``{"message": ...}``, with the words that ccxt looks for.
+
+Never 403, 405, 409 or 5xx for a user's mistake: ccxt takes those for a fault of the exchange and tries again.
+"""
+
+from http import HTTPStatus
+
+from shared.errors import MatchboxError, RejectReason
+from shared.messages import Rejected
+
+
+class ApiError(MatchboxError):
+    """An answer other than success: an HTTP status and the message for the client."""
+
+    def __init__(self, status: int, message: str, retry_after_s: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+def bad_request(message: str) -> ApiError:
+    """The request cannot be used."""
+    return ApiError(HTTPStatus.BAD_REQUEST, message)
+
+
+def unauthorized(message: str) -> ApiError:
+    """Who asks is not known, or may not do this."""
+    return ApiError(HTTPStatus.UNAUTHORIZED, message)
+
+
+def unavailable(message: str) -> ApiError:
+    """Something this needs is away; it goes on by itself once that is back."""
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message, retry_after_s=1)
+
+
+def order_not_found() -> ApiError:
+    """No such order, or somebody else's."""
+    return ApiError(HTTPStatus.NOT_FOUND, "order not found")
+
+
+def order_already_done() -> ApiError:
+    """The order was filled or canceled before."""
+    return ApiError(HTTPStatus.NOT_FOUND, "Order already done")
+
+
+def product_not_found(status: int = HTTPStatus.NOT_FOUND) -> ApiError:
+    """No such product: 404 where it is part of the path, 400 where it is part of an order."""
+    return ApiError(status, "Product not found")
+
+
+_NOT_FOUND = frozenset({RejectReason.UNKNOWN_ORDER, RejectReason.ORDER_DONE})
+
+
+def refusal(event: Rejected) -> ApiError:
+    """The ledger's refusal as an answer. Its message is in the API's words already."""
+    status = HTTPStatus.NOT_FOUND if event.reason in _NOT_FOUND else HTTPStatus.BAD_REQUEST
+    return ApiError(status, event.message or event.reason.replace("_", " "))

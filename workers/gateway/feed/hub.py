@@ -1,0 +1,216 @@
+"""Brings what the books do to who subscribed. Each public message is encoded once, whoever and however many listen.
+
+A connection gets each event at most once, in its most telling form: its own over ``full`` over ``matches``.
+Everything here runs between two turns of the loop, so a subscriber's snapshot and its updates fit without a gap.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from shared.instrument import Instrument
+from shared.messages import BookEntry, BookEvent, Configured, Match, Side
+from workers.gateway.feed import messages
+from workers.gateway.feed.messages import Message, frame
+from workers.gateway.feed.socket import GOING_AWAY, FeedSocket
+from workers.gateway.feed.subscriptions import Topic
+from workers.gateway.market import Market
+from workers.gateway.products import currency_answers, product_answers
+from workers.gateway.render import iso
+
+HEARTBEAT_S = 1.0
+LEVEL2_BATCH_S = 0.05
+TICKER_BATCH_S = 5.0
+STATUS_S = 5.0
+_LEVEL_CHANNELS = ("level2", "level2_batch")
+
+
+class Listeners:
+    """Who listens to one product, and what is to be told in batches."""
+
+    def __init__(self) -> None:
+        self.by_channel: dict[str, dict[FeedSocket, None]] = {}
+        self.touched: dict[tuple[Side, int], None] = {}
+        self.ticker_due = False
+
+    def of(self, channel: str) -> Mapping[FeedSocket, None]:
+        """Who listens to a channel, in the order in which they came."""
+        return self.by_channel.get(channel, {})
+
+
+class Hub:
+    """All subscriptions of this process."""
+
+    def __init__(self, markets: Mapping[str, Market]) -> None:
+        self._markets = markets
+        self._products: dict[str, Listeners] = {}
+
+    # --- who listens ---
+
+    def add(self, listener: FeedSocket, topics: list[Topic]) -> None:
+        """Let a connection listen, and tell it where things stand."""
+        for channel, product in topics:
+            listeners = self._products.setdefault(product, Listeners())
+            if channel == "level2_batch":
+                self._flush_level2(product, listeners)  # so that the snapshot is not followed by what it has
+            listeners.by_channel.setdefault(channel, {})[listener] = None
+            for message in self._opening(channel, product):
+                listener.send(frame(message))
+
+    def remove(self, listener: FeedSocket, topics: Iterable[Topic]) -> None:
+        """Let a connection listen no more."""
+        for channel, product in topics:
+            listeners = self._products[product]
+            del listeners.by_channel[channel][listener]
+            if not listeners.by_channel[channel]:
+                del listeners.by_channel[channel]
+            if not listeners.by_channel:
+                del self._products[product]
+
+    def close_all(self, reason: str) -> None:
+        """End every conversation: what was told no longer leads on to what will be."""
+        for listeners in self._products.values():
+            for channel in listeners.by_channel.values():
+                for listener in channel:
+                    listener.close(GOING_AWAY, reason)
+
+    def _opening(self, channel: str, product: str) -> list[Message]:
+        """What a new subscriber is told first."""
+        if channel == "status":
+            return [self._status()]
+        market = self._markets[product]
+        if channel in _LEVEL_CHANNELS:
+            return [messages.snapshot(market)]
+        if channel == "matches":
+            found = messages.last_match(market)
+            return [found] if found else []
+        if channel in ("ticker", "ticker_batch") and market.trades:
+            return [messages.ticker(market, market.trades[-1])]
+        return []
+
+    # --- what the books do ---
+
+    def publish(self, market: Market, number: int, entry: BookEntry) -> None:
+        """Fold one entry of a book's log and tell its listeners."""
+        listeners = self._products.get(market.symbol)
+        if listeners is None:
+            market.follow(number, entry)
+        else:
+            levels_told = not listeners.by_channel.keys().isdisjoint(_LEVEL_CHANNELS)
+            touched = market.touched(entry) if levels_told else []
+            market.follow(number, entry)
+            self._tell_events(market, listeners, entry)
+            if touched:
+                self._tell_levels(market, listeners, touched)
+            if any(event.__class__ is Match for event in entry.events):
+                self._tell_ticker(market, listeners)
+        if any(event.__class__ is Configured for event in entry.events):
+            self.tell_status()
+
+    def _tell_events(self, market: Market, listeners: Listeners, entry: BookEntry) -> None:
+        owners = _by_account(listeners.of("user"))
+        full = listeners.of("full")
+        traders = [one for one in listeners.of("matches") if one not in full]
+        if not owners and not full and not traders:
+            return
+        stamp = iso(entry.time)
+        for event in entry.events:
+            message = messages.of_event(event, market.texts, stamp)
+            if message is None:
+                continue
+            told = _tell_owners(owners, event, message) if owners else ()
+            audience = (*full, *traders) if event.__class__ is Match else full
+            _send([one for one in audience if one not in told], message)
+
+    def _tell_levels(self, market: Market, listeners: Listeners, touched: list[tuple[Side, int]]) -> None:
+        if listeners.of("level2"):
+            _send(listeners.of("level2"), messages.l2update(market, touched))
+        if listeners.of("level2_batch"):
+            listeners.touched.update(dict.fromkeys(touched))
+
+    def _tell_ticker(self, market: Market, listeners: Listeners) -> None:
+        listeners.ticker_due = True
+        if listeners.of("ticker"):
+            _send(listeners.of("ticker"), messages.ticker(market, market.trades[-1]))
+
+    # --- what is told from time to time ---
+
+    async def tell_forever(self) -> None:
+        """Heartbeats, batches and status, each at its own pace."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_every(HEARTBEAT_S, self.tell_heartbeats))
+            tasks.create_task(_every(LEVEL2_BATCH_S, self.tell_level2_batches))
+            tasks.create_task(_every(TICKER_BATCH_S, self.tell_ticker_batches))
+            tasks.create_task(_every(STATUS_S, self.tell_status))
+
+    def tell_heartbeats(self) -> None:
+        """Tell every product's heartbeat."""
+        stamp = iso(time.time_ns())
+        for product, listeners in list(self._products.items()):
+            market = self._markets.get(product)
+            if market is not None and listeners.of("heartbeat"):
+                _send(listeners.of("heartbeat"), messages.heartbeat(market, stamp))
+
+    def tell_level2_batches(self) -> None:
+        """Tell what the price levels have become since the last time."""
+        for product, listeners in list(self._products.items()):
+            self._flush_level2(product, listeners)
+
+    def _flush_level2(self, product: str, listeners: Listeners) -> None:
+        market = self._markets.get(product)
+        if market is not None and listeners.touched:
+            touched = list(listeners.touched)
+            listeners.touched.clear()
+            _send(listeners.of("level2_batch"), messages.l2update(market, touched))
+
+    def tell_ticker_batches(self) -> None:
+        """Tell the tickers that have changed since the last time."""
+        for product, listeners in list(self._products.items()):
+            market = self._markets.get(product)
+            if market is not None and listeners.ticker_due and market.trades:
+                listeners.ticker_due = False
+                _send(listeners.of("ticker_batch"), messages.ticker(market, market.trades[-1]))
+
+    def tell_status(self) -> None:
+        """Tell all products and currencies."""
+        listeners = self._products.get("")
+        if listeners is not None:
+            _send(listeners.of("status"), self._status())
+
+    def _status(self) -> Message:
+        instruments: list[Instrument] = [market.instrument for market in self._markets.values()]
+        scales = {one.base: one.base_scale for one in instruments} | {one.quote: one.quote_scale for one in instruments}
+        return {"type": "status", "products": product_answers(instruments), "currencies": currency_answers(scales)}
+
+
+async def _every(pause_s: float, act: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(pause_s)
+        act()
+
+
+def _send(listeners: Iterable[FeedSocket], message: Message) -> None:
+    """Encode once, and only if anybody listens."""
+    data = b""
+    for listener in listeners:
+        data = data or frame(message)
+        listener.send(data)
+
+
+def _by_account(listeners: Iterable[FeedSocket]) -> dict[int, list[FeedSocket]]:
+    found: dict[int, list[FeedSocket]] = {}
+    for listener in listeners:
+        found.setdefault(listener.account, []).append(listener)
+    return found
+
+
+def _tell_owners(owners: dict[int, list[FeedSocket]], event: BookEvent, message: Message) -> set[FeedSocket]:
+    """Tell the users whom the event concerns; answers who was told."""
+    told: set[FeedSocket] = set()
+    for account in messages.accounts_of(event):
+        if account in owners:
+            data = frame(messages.private(message, event, account))
+            for listener in owners[account]:
+                listener.send(data)
+                told.add(listener)
+    return told

@@ -1,0 +1,130 @@
+"""What a client may subscribe to, how it says so, and what it has subscribed to. Pure.
+
+A request names channels as strings, as objects with their own product_ids, both mixed, or not at all (``full``).
+"""
+
+from collections.abc import Collection, Iterator
+
+import msgspec
+
+from shared.errors import MatchboxError
+
+WITH_PRODUCTS = ("full", "level2", "level2_batch", "matches", "ticker", "ticker_batch", "user", "heartbeat")
+WITHOUT_PRODUCTS = ("status",)
+CHANNELS = (*WITH_PRODUCTS, *WITHOUT_PRODUCTS)
+_ALIASES = {"level3": "full"}
+_DEFAULT = "full"
+
+SUBSCRIBE_FAILED = "Failed to subscribe"
+AUTHENTICATION_FAILED = "Authentication Failed"
+INVALID = "Invalid message"
+
+Topic = tuple[str, str]
+"""A channel and a product ("" for a channel without products)."""
+
+
+class FeedError(MatchboxError):
+    """What the client sent cannot be done: a ``message`` of few words that clients compare, and the ``reason``."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(f"{message}: {reason}")
+        self.message = message
+        self.reason = reason
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """One channel of a request. ``products`` None: none were named."""
+
+    channel: str
+    products: tuple[str, ...] | None
+
+
+def read_wishes(fields: dict[str, object], default: tuple[str, ...] = (_DEFAULT,)) -> list[Wish]:
+    """The channels and products a message names. Raises ``FeedError``."""
+    shared = _products(fields.get("product_ids"), "product_ids")
+    channels = fields.get("channels")
+    if channels is None:
+        return [Wish(channel, shared) for channel in default]
+    if not isinstance(channels, list) or not channels:
+        raise FeedError(SUBSCRIBE_FAILED, "channels must be a non-empty array of names or objects")
+    wishes = []
+    for channel in channels:
+        if isinstance(channel, dict):
+            own = _products(channel.get("product_ids"), "product_ids")
+            wishes.append(Wish(_channel(channel.get("name")), own or shared))
+        else:
+            wishes.append(Wish(_channel(channel), shared))
+    return wishes
+
+
+def _channel(name: object) -> str:
+    if not isinstance(name, str):
+        raise FeedError(SUBSCRIBE_FAILED, 'a channel is a name, or an object with "name" and "product_ids"')
+    name = _ALIASES.get(name, name)
+    if name not in CHANNELS:
+        raise FeedError(SUBSCRIBE_FAILED, f'"{name[:40]}" is not a valid channel; choose from {", ".join(CHANNELS)}')
+    return name
+
+
+def _products(value: object, name: str) -> tuple[str, ...] | None:
+    if value is None or value == []:
+        return None
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise FeedError(SUBSCRIBE_FAILED, f'{name} must be an array of product ids, as in ["BTC-USD"]')
+    return tuple(dict.fromkeys(value))
+
+
+class Subscriptions:
+    """What one connection has subscribed to, in the order in which it asked."""
+
+    def __init__(self) -> None:
+        self._topics: dict[Topic, None] = {}
+
+    def __contains__(self, topic: Topic) -> bool:
+        return topic in self._topics
+
+    def __iter__(self) -> Iterator[Topic]:
+        return iter(list(self._topics))
+
+    def plan(self, wishes: list[Wish], known: Collection[str]) -> list[Topic]:
+        """The topics that are new. Raises ``FeedError`` if any wish cannot be met; then nothing is new."""
+        wanted: dict[Topic, None] = {}
+        for wish in wishes:
+            if wish.channel in WITHOUT_PRODUCTS:
+                wanted[wish.channel, ""] = None
+                continue
+            products = wish.products
+            if products is None:
+                if wish.channel != "user":
+                    raise FeedError(SUBSCRIBE_FAILED, f"product_ids is missing: name the products of {wish.channel}")
+                products = tuple(known)
+            for product in products:
+                if product not in known:
+                    raise FeedError(SUBSCRIBE_FAILED, f'"{product[:40]}" is not a valid product')
+                wanted[wish.channel, product] = None
+        return [topic for topic in wanted if topic not in self._topics]
+
+    def add(self, topics: list[Topic]) -> None:
+        """Remember new topics."""
+        self._topics.update(dict.fromkeys(topics))
+
+    def remove(self, wishes: list[Wish]) -> list[Topic]:
+        """Forget what the wishes name (without products: the whole channel); answers what was there."""
+        gone = [
+            topic
+            for topic in self._topics
+            if any(wish.channel == topic[0] and (wish.products is None or topic[1] in wish.products) for wish in wishes)
+        ]
+        for topic in gone:
+            del self._topics[topic]
+        return gone
+
+    def answer(self) -> dict[str, object]:
+        """The message that tells the client where it stands."""
+        channels: dict[str, list[str]] = {}
+        for channel, product in self._topics:
+            channels.setdefault(channel, []).extend([product] if product else [])
+        return {
+            "type": "subscriptions",
+            "channels": [{"name": name, "product_ids": products} for name, products in channels.items()],
+        }

@@ -1,0 +1,123 @@
+"""Requests to the ledgers, and their answers: what is asked in one turn of the loop travels in one round trip.
+
+Every request carries an id of its own. The answer is the first event of the ledger's log with that id; whoever follows
+the logs hands it to ``answer``. Because the ledger dedupes, a batch whose reply was lost is simply sent again.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import hiredis
+from redis.exceptions import RedisError, ResponseError
+
+from shared import keys, log
+from shared.messages import FIELD, LedgerEvent, Request, encode
+from workers.gateway import figures
+from workers.gateway.errors import ApiError, unavailable
+
+WAITING_MAX = 20_000
+"""Requests under way at once in one gateway. Beyond it, a request is refused before anything is written."""
+
+NOT_SENT = "the exchange cannot be reached just now; nothing was sent, try again"
+UNKNOWN = (
+    "no answer in time; the request may still be carried out. Look the order up by its client_oid, "
+    "or repeat the request with the same client_oid: it will not be carried out twice"
+)
+
+
+class Inbox:
+    """Sends requests and waits for their answers. Run ``send_forever`` beside it."""
+
+    def __init__(self, client: Any, gateway: int, timeout_s: float) -> None:
+        self._client = client
+        self._timeout_s = timeout_s
+        self._prefix = f"g{gateway}-{secrets.token_hex(5)}-"
+        self._count = 0
+        self._queue: list[tuple[str, bytes]] = []
+        self._waiting: dict[str, asyncio.Future[LedgerEvent]] = {}
+        self._wake = asyncio.Event()
+
+    def request_id(self) -> str:
+        """An id that no other request of any gateway has or had."""
+        self._count += 1
+        return f"{self._prefix}{self._count}"
+
+    @property
+    def waiting(self) -> int:
+        """Requests without an answer yet."""
+        return len(self._waiting)
+
+    async def ask(self, shard: int, request: Request) -> LedgerEvent:
+        """Send a request and wait for the ledger's event. Raises ``ApiError`` 503 if none comes."""
+        if len(self._waiting) >= WAITING_MAX:
+            raise unavailable(f"too busy: {WAITING_MAX} requests wait already; nothing was sent, try again")
+        number = request.request_id
+        started = time.perf_counter()
+        answer: asyncio.Future[LedgerEvent] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        command = ("XADD", keys.inbox(shard), "*", FIELD, encode(request))
+        self._queue.append((number, hiredis.pack_command(command)))  # type: ignore[arg-type]  # its stub has one item
+        self._wake.set()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                event = await answer
+        except TimeoutError:
+            raise unavailable(UNKNOWN) from None
+        finally:
+            self._waiting.pop(number, None)
+        figures.ANSWERS.labels(event.__class__.__name__).inc()
+        figures.ANSWER_SECONDS.observe(time.perf_counter() - started)
+        return event
+
+    def answer(self, event: LedgerEvent) -> None:
+        """Wake whoever waits for this event."""
+        waiting = self._waiting.get(event.request_id)  # type: ignore[union-attr]  # only those that have one come here
+        if waiting is not None and not waiting.done():
+            waiting.set_result(event)
+
+    async def send_forever(self) -> None:
+        """Send what is queued, one batch at a time: while one is under way the next one gathers."""
+        connection = self._client.connection_pool.make_connection()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                batch, self._queue = self._queue, []
+                await self._send(connection, batch)
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def _send(self, connection: Any, batch: list[tuple[str, bytes]]) -> None:
+        """One batch; sent once more if the connection broke, since it may have been stale."""
+        packed = b"".join(command for _, command in batch)
+        sent = False
+        for attempt in (1, 2):
+            try:
+                if not connection.is_connected:
+                    await connection.connect()
+                sent = True
+                await connection.send_packed_command(packed, check_health=False)
+                for number, _ in batch:
+                    await self._read_reply(connection, number)
+            except (RedisError, OSError) as error:
+                await connection.disconnect(nowait=True)
+                if attempt == 2:
+                    log.get().warning("Requests could not be sent", count=len(batch), error=str(error))
+                    self._fail((number for number, _ in batch), unavailable(UNKNOWN if sent else NOT_SENT))
+            else:
+                return
+
+    async def _read_reply(self, connection: Any, number: str) -> None:
+        try:
+            await connection.read_response()
+        except ResponseError as error:  # full, read-only or loading: this one was not written
+            self._fail((number,), unavailable(f"the exchange takes no requests just now ({error}); nothing was sent"))
+
+    def _fail(self, numbers: Iterable[str], error: ApiError) -> None:
+        for number in numbers:
+            waiting = self._waiting.get(number)
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(error)

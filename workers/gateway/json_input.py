@@ -1,0 +1,77 @@
+"""JSON from clients: strict, and without a float: a number with a point or an exponent stays the text it was."""
+
+import msgspec
+
+from workers.gateway.errors import bad_request
+
+
+class Number(str):
+    """The literal text of a JSON number that is not a whole number."""
+
+    __slots__ = ()
+
+
+_decode = msgspec.json.Decoder(float_hook=Number).decode
+
+
+def decode_object(body: bytes | str, what: str = "the request body") -> dict[str, object]:
+    """A JSON object. Raises ``ApiError`` 400 that says what is wrong with it."""
+    try:
+        value = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad_request(f"{what} is not valid JSON: {error}") from None
+    except (RecursionError, ValueError) as error:  # too deep; whole numbers of thousands of digits
+        raise bad_request(f"{what} is not usable JSON: {str(error)[:100]}") from None
+    if not isinstance(value, dict):
+        raise bad_request(f"{what} must be a JSON object, not {_kind(value)}")
+    return value
+
+
+def decimal_field(fields: dict[str, object], name: str) -> str:
+    """A number given as JSON string or number, as text; "" if absent. Raises ``ApiError`` 400."""
+    value = fields.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise bad_request(f'{name} must be a decimal number, as in "100.25", not {_kind(value)}')
+    return value if isinstance(value, str) else str(value)
+
+
+def text_field(fields: dict[str, object], name: str) -> str:
+    """A string; "" if absent. Raises ``ApiError`` 400."""
+    value = fields.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or isinstance(value, Number):
+        raise bad_request(f"{name} must be a string, not {_kind(value)}")
+    return value
+
+
+def choice_field(fields: dict[str, object], name: str, choices: tuple[str, ...], default: str = "") -> str:
+    """One of ``choices``; ``default`` if absent. Raises ``ApiError`` 400 that lists them."""
+    value = text_field(fields, name)
+    if not value:
+        if default:
+            return default
+        raise bad_request(f"{name} is missing: send one of {', '.join(choices)}")
+    if value not in choices:
+        raise bad_request(f'{name} "{value[:40]}" is not one of {", ".join(choices)}')
+    return value
+
+
+def flag_field(fields: dict[str, object], name: str) -> bool:
+    """A boolean; false if absent. Raises ``ApiError`` 400."""
+    value = fields.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise bad_request(f"{name} must be true or false, not {_kind(value)}")
+
+
+def _kind(value: object) -> str:
+    """What a JSON value is, in JSON's words."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Number | int):
+        return "a number"
+    names = {str: "a string", list: "an array", dict: "an object", type(None): "null"}
+    return names.get(type(value), type(value).__name__)

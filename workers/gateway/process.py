@@ -1,0 +1,148 @@
+"""A gateway process: its socket, the tasks beside the server, its beat, and how it stops."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import uvicorn
+from redis.exceptions import RedisError
+
+from shared import keys, log
+from shared.connections import connect_async, open_database_async
+from shared.credentials import server_key
+from shared.errors import InvalidSetting
+from shared.settings import Settings
+from workers.gateway import figures
+from workers.gateway.app import create_app, create_gateway
+from workers.gateway.context import Gateway
+from workers.gateway.feed.socket import FeedProtocol
+
+BEAT_S = 1.0
+BEAT_TTL_S = 5
+BACKLOG = 2048
+PING_S = 5.0
+PONG_S = 20.0
+MESSAGE_MAX = 64 * 1024
+KEEP_ALIVE_S = 75
+DRAIN_S = 3
+"""How long requests under way may take once the process is told to stop."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but signals are ours: it would die of the signal in the end, and we promise exit code 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them alone."""
+        yield
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket. Several gateways share the port; one alone finds out if somebody has it.
+
+    Raises ``InvalidSetting``.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.gateways > 1:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise InvalidSetting(
+            f"MATCHBOX_PORT={settings.port}: cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
+            "choose another with --port"
+        ) from None
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+async def main(number: int, settings: Settings) -> None:
+    """Serve until told to stop. Raises ``MatchboxError``."""
+    for name, url in (("MATCHBOX_REDIS_URL", settings.redis_url), ("MATCHBOX_DATABASE_URL", settings.database_url)):
+        if not url:
+            raise InvalidSetting(f'{name} is not set; "matchbox start" sets it for the processes it starts')
+    listener = listen(settings)
+    client, engine = connect_async(settings.redis_url), open_database_async(settings.database_url)
+    gateway = create_gateway(number, settings, client, engine, server_key(settings))
+    config = uvicorn.Config(
+        create_app(gateway),
+        http="httptools",
+        ws=FeedProtocol,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws_max_size=MESSAGE_MAX,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PONG_S,
+        ws_per_message_deflate=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    server = Server(config)
+    loop = asyncio.get_running_loop()
+    for number_of_signal in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number_of_signal, setattr, server, "should_exit", True)
+    try:
+        await _run(server, listener, gateway, client)
+    finally:
+        await client.aclose()
+        await engine.dispose()
+
+
+async def _run(server: Server, listener: socket.socket, gateway: Gateway, client: Any) -> None:
+    """The server and the tasks beside it. If one of those fails, the server drains and the failure is raised."""
+    log.get().info("Listening", host=gateway.settings.host, port=gateway.settings.port)
+    tasks = [
+        asyncio.create_task(coroutine)
+        for coroutine in (
+            gateway.replicas.follow_forever(),
+            gateway.replicas.complete_forever(),
+            gateway.keyring.listen_forever(client),
+            gateway.inbox.send_forever(),
+            gateway.hub.tell_forever(),
+            beat_forever(gateway, client),
+        )
+    ]
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    await asyncio.wait([serving, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    failed = [task for task in tasks if task.done()]
+    server.should_exit = True
+    await serving
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in failed:
+        task.result()
+    log.get().info("Stopped")
+
+
+async def beat_forever(gateway: Gateway, client: Any) -> None:
+    """Show a sign of life each second, for as long as Redis takes it."""
+    while True:
+        replicas = gateway.replicas
+        with contextlib.suppress(RedisError, OSError):  # who follows the logs says so
+            await replicas.measure()
+            figures.LAG.set(replicas.lag)
+            figures.WAITING.set(gateway.inbox.waiting)
+            sign = {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "state": (replicas.trouble and "starting") or "running",
+                "time": time.time_ns(),
+                "sequence": sum(replicas.positions.values()),
+                "lag": replicas.lag,
+                "error": "; ".join(filter(None, (replicas.trouble, gateway.history.trouble))),
+            }
+            await client.set(keys.beat(f"gateway:{gateway.number}"), msgspec.json.encode(sign), ex=BEAT_TTL_S)
+        await asyncio.sleep(BEAT_S)

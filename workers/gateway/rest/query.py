@@ -1,0 +1,44 @@
+"""Parameters that several routes share."""
+
+from collections.abc import Container
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from litestar import Request
+from litestar.params import Parameter
+
+from workers.gateway.errors import bad_request, product_not_found
+from workers.gateway.json_input import decode_object, text_field
+from workers.gateway.paging import LIMIT_MAX, Page, cursor_of
+
+Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MAX, description="items a page")]
+Before = Annotated[str | None, Parameter(description="CB-BEFORE of a page: answer the page of newer items next to it")]
+After = Annotated[str | None, Parameter(description="CB-AFTER of a page: answer the page of older items next to it")]
+Start = Annotated[str | None, Parameter(description="ISO 8601 or seconds since 1970: nothing older")]
+End = Annotated[str | None, Parameter(description="ISO 8601 or seconds since 1970: nothing newer")]
+ProductFilter = Annotated[str | None, Parameter(description="only of this product")]
+
+
+def page_of(limit: int, before: str | None, after: str | None) -> Page:
+    """The page that a query asks for. Raises ``ApiError`` 400."""
+    return Page(limit, cursor_of(before, "before"), cursor_of(after, "after"))
+
+
+async def product_of(request: Request[Any, Any, Any], product_id: str | None) -> str:
+    """The product a DELETE names in its query, or in its body as ccxt does (and there as BTC/USD); "" if none.
+
+    Raises ``ApiError`` 400.
+    """
+    body = await request.body()
+    named = text_field(decode_object(body), "product_id") if body.strip() else ""
+    if product_id and named and product_id != named:
+        raise bad_request("product_id of the query and of the body differ")
+    return (product_id or named).replace("/", "-")
+
+
+def known_product(product_id: str | None, known: Container[str]) -> str:
+    """A product to filter by, "" for none. Raises ``ApiError`` 400 if there is no such product."""
+    symbol = (product_id or "").replace("/", "-")
+    if symbol and symbol not in known:
+        raise product_not_found(HTTPStatus.BAD_REQUEST)
+    return symbol

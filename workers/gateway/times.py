@@ -1,0 +1,32 @@
+"""Times in queries: ISO 8601, or seconds since the epoch, to nanoseconds. Pure."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from workers.gateway.errors import bad_request
+from workers.gateway.render import SECOND_NS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_S = 7_258_118_400
+"""The year 2200: nanoseconds up to then fit PostgreSQL's 64 bits."""
+_SECONDS = re.compile(r"\d{1,10}", re.ASCII)
+
+
+def time_ns(text: str | None, name: str) -> int | None:
+    """The time in a query; None if absent. Raises ``ApiError`` 400 that shows how to write it."""
+    if not text:
+        return None
+    found = int(text) * SECOND_NS if _SECONDS.fullmatch(text) else _iso_ns(text)
+    if found is None or not 0 <= found <= _LAST_S * SECOND_NS:
+        raise bad_request(f'{name} "{text[:40]}" is not a time; write 2025-01-31T12:00:00Z, or seconds since 1970')
+    return found
+
+
+def _iso_ns(text: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped "+" of a query arrives as a space
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+    except (ValueError, OverflowError):
+        return None
