@@ -21,7 +21,10 @@ PURE = [
     *(path for path in SOURCES if path.parent.name in ("engine", "ledger") and "workers" in path.parts),
     *(ROOT / "shared" / f"{name}.py" for name in ("messages", "instrument", "errors", "keys", "chain")),
     ROOT / "cluster" / "plan.py",
-    ROOT / "workers" / "audit" / "invariants.py",
+    *(
+        ROOT / "workers" / "audit" / f"{name}.py"
+        for name in ("invariants", "naive_book", "book_checks", "ledger_checks", "settlement_checks")
+    ),
 ]
 PURE = [path for path in PURE if path.name not in ("process.py", "__main__.py") and "tests" not in path.parts]
 

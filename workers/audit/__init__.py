@@ -1,0 +1,1 @@
+"""Checks the invariants of the exchange over its logs, its snapshots and PostgreSQL."""

@@ -1,0 +1,267 @@
+"""Reads all logs as one history: each entry after those that caused it.
+
+The logs are cut at one instant, so whatever an entry answers to is within the cut of its own log. A ledger's entry
+that settles an entry of a book comes after that one; a book's entry that receives an order comes after the ledger's
+that accepted it. Nothing is kept but what is open, so the memory needed does not grow with the logs.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from shared import keys
+from shared.chain import advance
+from shared.messages import Done, Received, decode_book_entry, decode_ledger_entry
+from shared.order_id import SHARD_BITS
+from workers.audit.book_checks import BookChecks
+from workers.audit.invariants import Findings, Invariant
+from workers.audit.ledger_checks import LedgerChecks
+from workers.audit.settlement_checks import SettlementChecks, shard_of_order
+from workers.store import Standing
+
+Mark = Callable[[], None]
+
+
+class LogView:
+    """One log, from behind entry ``start`` to ``standing.length``, which is where its owner said it stood."""
+
+    def __init__(
+        self,
+        tag: str,
+        standing: Standing,
+        entries: Iterable[tuple[bytes, bytes]],
+        findings: Findings,
+        start: int = 0,
+        chain: str = "",
+    ) -> None:
+        self.tag = tag
+        self.standing = standing
+        self.number = start
+        self.chain = chain
+        self.start = start
+        self.is_reading = False
+        self._entries = iter(entries)
+        self._findings = findings
+        self._marks: dict[int, list[Mark]] = {}
+
+    def at(self, number: int, mark: Mark) -> None:
+        """Have ``mark`` called when entry ``number`` (not before ``start``) has been followed."""
+        if number == self.number:
+            mark()
+        else:
+            self._marks.setdefault(number, []).append(mark)
+
+    def followed(self) -> None:
+        """The entry read last has been followed."""
+        for mark in self._marks.pop(self.number, ()):
+            mark()
+
+    def read(self) -> bytes | None:
+        """The next entry, checked against the one before; None at the end."""
+        checked = self._findings.checked
+        found = next(self._entries, None)
+        if found is None:
+            return None
+        checked[Invariant.ENTRIES] += 1
+        checked[Invariant.CHAIN] += 1
+        key, payload = found
+        if key != b"%d-0" % (self.number + 1):
+            self._findings.violate(
+                Invariant.ENTRIES, keys.log(self.tag), f"entry {key.decode()} follows {self.number}-0"
+            )
+        self.number = int(key.partition(b"-")[0])
+        self.chain = advance(self.chain, (payload,))
+        return payload
+
+    def unreadable(self, error: msgspec.MsgspecError) -> None:
+        """The entry read last makes no sense."""
+        self._findings.violate(Invariant.ENTRIES, keys.log(self.tag), f"entry {self.number}-0 is unreadable: {error}")
+
+    def end(self) -> None:
+        """Whether the log ends where its owner said."""
+        name, standing = keys.log(self.tag), self.standing
+        self._findings.check(
+            Invariant.ENTRIES, self.number == standing.length, name,
+            f"ends at {self.number}-0, its owner has written {standing.length}",
+        )  # fmt: skip
+        if self.number == standing.length:
+            self._findings.check(
+                Invariant.CHAIN, self.chain == standing.chain, name,
+                f"the chain of its {self.number} entries is {self.chain}, stored is {standing.chain}",
+            )  # fmt: skip
+
+
+class History:
+    """All logs of a cluster, read in causal order through the checks of their machines."""
+
+    def __init__(self, findings: Findings, settlement: SettlementChecks) -> None:
+        self.findings = findings
+        self.settlement = settlement
+        self.ledgers: dict[int, tuple[LogView, LedgerChecks]] = {}
+        self.books: dict[str, tuple[LogView, BookChecks]] = {}
+
+    def add_ledger(self, shard: int, log: LogView) -> LedgerChecks:
+        """The log of a shard."""
+        checks = LedgerChecks(shard, self.findings, self.settlement)
+        self.ledgers[shard] = log, checks
+        return checks
+
+    def add_book(self, symbol: str, log: LogView) -> BookChecks:
+        """The log of an instrument's book."""
+        checks = BookChecks(symbol, self.findings, self.settlement)
+        self.books[symbol] = log, checks
+        return checks
+
+    def follow(self) -> Iterator[None]:
+        """Follow everything; yields after each entry of a ledger, and of what books have done since."""
+        for shard in self.ledgers:
+            while self._advance_ledger(shard):
+                yield
+        for symbol in self.books:
+            while self._advance_book(symbol):
+                yield
+
+    def _advance_ledger(self, shard: int) -> bool:
+        """Follow the ledger's next entry, after the book's entry that it settles. False at its end."""
+        log, checks = self.ledgers[shard]
+        if log.is_reading or (payload := log.read()) is None:
+            return False
+        log.is_reading = True
+        try:
+            entry = decode_ledger_entry(payload)
+        except msgspec.MsgspecError as error:
+            log.unreadable(error)
+        else:
+            settled = checks.settles(entry.source)
+            if settled is not None and settled[0] in self.books:
+                while self.books[settled[0]][0].number < settled[1] and self._advance_book(settled[0]):
+                    pass
+            checks.follow(log.number, entry)
+        log.is_reading = False
+        log.followed()
+        return True
+
+    def _advance_book(self, symbol: str) -> bool:
+        """Follow the book's next entry, after the ledger's that accepted the order in it. False at its end."""
+        log, checks = self.books[symbol]
+        if log.is_reading or (payload := log.read()) is None:
+            return False
+        log.is_reading = True
+        try:
+            entry = decode_book_entry(payload)
+        except msgspec.MsgspecError as error:
+            log.unreadable(error)
+        else:
+            first = entry.events[0] if entry.events else None
+            if isinstance(first, Received) or (isinstance(first, Done) and first.reason == "rejected"):
+                self._await_accepted(symbol, first.order_id)
+            checks.follow(log.number, entry)
+        log.is_reading = False
+        log.followed()
+        return True
+
+    def _await_accepted(self, symbol: str, order_id: int) -> None:
+        shard = shard_of_order(order_id)
+        while not self.settlement.is_on_the_way(symbol, order_id) and shard in self.ledgers:
+            if self.ledgers[shard][1].count >= order_id >> SHARD_BITS or not self._advance_ledger(shard):
+                return
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """What can be said only when all is read."""
+        for log, _ in (*self.ledgers.values(), *self.books.values()):
+            log.end()
+        for _, ledger in self.ledgers.values():
+            ledger.end()
+        self.settlement.end(
+            {
+                (shard, symbol): self._settled(shard, symbol)
+                for shard, (_, ledger) in self.ledgers.items()
+                for symbol in self.books
+                if not ledger.settled_nothing_of(symbol)
+            }
+        )
+        self._check_arrived()
+        self._check_open_orders()
+        self._check_resting_orders()
+        self._check_money()
+
+    def _settled(self, shard: int, symbol: str) -> int:
+        """Up to which entry of a book's log a ledger has settled."""
+        position = self.ledgers[shard][0].standing.positions.get(keys.log(keys.instrument_tag(symbol)), "0-0")
+        return int(position.partition("-")[0])
+
+    def _check_arrived(self) -> None:
+        """Orders that no book has received are still in an outbox."""
+        for (shard, symbol), orders in self.settlement.on_the_way.items():
+            count = len(orders)
+            outbox = keys.outbox(shard, symbol)
+            sent = self.ledgers[shard][0].standing.lengths.get(outbox, 0)
+            left = sent - self._taken(symbol, outbox)
+            if symbol in self.books and self.books[symbol][0].start:
+                continue  # it may have received them before its first entry here
+            self.findings.check(
+                Invariant.DONE, count <= left, f"{symbol}, ledger {shard}",
+                f"{count} orders were accepted and never received, {left} commands are in the outbox",
+            )  # fmt: skip
+
+    def _check_open_orders(self) -> None:
+        """An order that is open in the ledger is under way, resting, or done and not yet settled."""
+        waiting: dict[int, int] = {}
+        for (symbol, _, order_id), pending in self.settlement.fills.items():
+            if pending.number > self._settled(shard_of_order(order_id), symbol):
+                waiting[order_id] = waiting.get(order_id, 0) + pending.event.quantity
+        for shard, (_, ledger) in self.ledgers.items():
+            for order_id, order in ledger.orders.items():
+                symbol = order.accepted.instrument
+                if symbol in self.books and self._settled(shard, symbol) < self.books[symbol][0].start:
+                    continue  # its end may lie between the two, before the audit's first entry
+                if self.settlement.is_on_the_way(symbol, order_id) or order_id in self.settlement.releases:
+                    continue
+                rests = self.books[symbol][1].orders.get(order_id) if symbol in self.books else None
+                if rests is None and self._is_behind(shard, symbol):
+                    continue
+                remaining = order.remaining - waiting.get(order_id, 0)
+                self.findings.check(
+                    Invariant.DONE, rests is not None and rests.remaining == remaining, f"{symbol}, ledger {shard}",
+                    f"order {order_id} is open with {remaining} lots, the book has {rests.remaining if rests else 0}",
+                )  # fmt: skip
+
+    def _is_behind(self, shard: int, symbol: str) -> bool:
+        """Whether the book has still to take up orders that were accepted before the audit's first entry."""
+        log, outbox = self.ledgers[shard][0], keys.outbox(shard, symbol)
+        return log.start > 0 and self._taken(symbol, outbox) < log.standing.lengths.get(outbox, 0)
+
+    def _taken(self, symbol: str, outbox: str) -> int:
+        """How many commands of an outbox the book has handled."""
+        position = self.books[symbol][0].standing.positions.get(outbox, "0-0") if symbol in self.books else "0-0"
+        return int(position.partition("-")[0])
+
+    def _check_resting_orders(self) -> None:
+        """An order that rests is open in its ledger."""
+        for symbol, (_, book) in self.books.items():
+            for order_id in book.orders:
+                shard = shard_of_order(order_id)
+                self.findings.check(
+                    Invariant.DONE, shard in self.ledgers and order_id in self.ledgers[shard][1].orders, symbol,
+                    f"order {order_id} rests, but is not open in ledger {shard}",
+                )  # fmt: skip
+
+    def _check_money(self) -> None:
+        """All accounts together have what came in, but for trades of which one side is not settled yet."""
+        surplus: dict[str, int] = {}
+        for _, ledger in self.ledgers.values():
+            for (_, currency), money in ledger.balances.items():
+                surplus[currency] = surplus.get(currency, 0) + money.available + money.held
+            for currency, amount in ledger.deposits.items():
+                surplus[currency] = surplus.get(currency, 0) - amount
+        for half in self.settlement.halves.values():
+            base, _, quote = half.instrument.partition("-")
+            sign = 1 if half.side == "buy" else -1
+            surplus[base] = surplus.get(base, 0) - sign * half.base_amount
+            surplus[quote] = surplus.get(quote, 0) + sign * half.cost
+        for currency, amount in surplus.items():
+            self.findings.check(
+                Invariant.CONSERVED, amount == 0, currency, f"the accounts have {amount} units more than came in"
+            )

@@ -1,0 +1,66 @@
+"""What an audit looks for, how often it looked, and what it found."""
+
+from collections import Counter
+from enum import StrEnum
+
+import msgspec
+
+SHOWN_MAX = 20
+"""Violations of one invariant that are kept in words; more are only counted."""
+
+
+class Invariant(StrEnum):
+    """What must always hold, in the order in which a report shows it."""
+
+    ENTRIES = "log entries follow one another, each readable"
+    CHAIN = "hash chain of each log is the stored one"
+    SEQUENCE = "sequences, trade ids and order ids have no gap"
+    SOURCES = "every command handled once, in order"
+    PRIORITY = "price-time priority: the maker is first in the best level"
+    CROSSED = "book never crossed"
+    SELF_TRADE = "no account trades with itself"
+    TERMS = "orders keep to their terms: limit, time in force, post-only"
+    QUANTITY = "fills + remaining = quantity"
+    DONE = "each accepted order rests, or is done once"
+    ACCEPTED = "the book has each order as the ledger accepted it"
+    SETTLED = "each fill and release settled exactly once"
+    TRADES = "bought = sold on every trade"
+    FEES = "fees rounded up once an order"
+    CLIENT_IDS = "each client order id once"
+    NEGATIVE = "nothing negative"
+    HOLDS = "holds = what the open orders need"
+    CONSERVED = "money of all accounts = deposits - withdrawals"
+    SNAPSHOTS = "snapshots = fold of the log"
+    POSTGRESQL = "PostgreSQL = fold of the logs"
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """One breach: which invariant, where (a log and entry, an order, a row), and what is wrong there."""
+
+    invariant: Invariant
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant.name}: {self.where}: {self.what}"
+
+
+class Findings:
+    """Counts of what was checked, and the violations."""
+
+    def __init__(self) -> None:
+        self.checked: Counter[Invariant] = Counter()
+        self.violated: Counter[Invariant] = Counter()
+        self.violations: list[Violation] = []
+
+    def check(self, invariant: Invariant, holds: bool, where: str, what: str) -> None:
+        """Count one check, and a violation unless it ``holds``. For where speed does not matter."""
+        self.checked[invariant] += 1
+        if not holds:
+            self.violate(invariant, where, what)
+
+    def violate(self, invariant: Invariant, where: str, what: str) -> None:
+        """Count a violation and keep its words."""
+        self.violated[invariant] += 1
+        if self.violated[invariant] <= SHOWN_MAX:
+            self.violations.append(Violation(invariant, where, what))

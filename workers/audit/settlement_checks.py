@@ -1,0 +1,235 @@
+"""The invariants between books and ledgers: what a book did is settled once, and it did it to what a ledger accepted.
+
+What one side has told and the other has not yet is kept here: orders on their way to a book, and fills and releases
+on their way to a ledger. What is still here at the end, although the other side has read past it, is lost.
+"""
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+from shared.messages import Accepted, Change, Closed, Done, Filled, HoldReduced, Match, Received
+from shared.order_id import SHARD_BITS
+from workers.audit.invariants import Findings, Invariant
+
+SAME_TERMS = (
+    "account", "side", "order_type", "price", "quantity", "funds", "time_in_force", "post_only", "stp", "maker_fee",
+    "taker_fee", "client_id",
+)  # fmt: skip
+
+
+class Pending[Event](NamedTuple):
+    """What the book of ``symbol`` did in entry ``number`` of its log, and a ledger has not settled."""
+
+    symbol: str
+    number: int
+    event: Event
+
+
+Release = Change | Done
+Fill = tuple[str, int, int]
+"""Instrument, trade id, order id."""
+
+
+def shard_of_order(order_id: int) -> int:
+    """The shard that accepted an order."""
+    return order_id & ((1 << SHARD_BITS) - 1)
+
+
+class SettlementChecks:
+    """Compares the books' logs with the ledgers'."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self.on_the_way: dict[tuple[int, str], OrderedDict[int, Accepted]] = {}
+        """(shard, instrument) -> orders that are accepted, and not received by their book; the oldest first."""
+        self.fills: dict[Fill, Pending[Match]] = {}
+        self.releases: dict[int, list[Pending[Release]]] = {}
+        self.halves: dict[tuple[str, int], Filled] = {}
+        """Trades of which one side is settled, and the other, of another shard, is not yet."""
+        self._late: dict[str, int] = {}
+        self._first_orders: dict[int, int] = {}
+
+    # --- where a log begins with a snapshot ------------------------------------------------------
+
+    def ledger_starts(self, shard: int, count: int) -> None:
+        """Orders of the shard up to its ``count``-th were accepted before the audit's first entry."""
+        self._first_orders[shard] = count
+
+    def book_starts(self, symbol: str, number: int) -> None:
+        """What the book did up to entry ``number`` is not known here."""
+        self._late[symbol] = number
+
+    def settles_from(self, shard: int, symbol: str, number: int) -> None:
+        """A ledger that began with a snapshot settles ``number`` first: what it passed over was settled before."""
+        for key, one in list(self.fills.items()):
+            if key[0] == symbol and shard_of_order(key[2]) == shard and one.number < number:
+                del self.fills[key]
+        for order_id, pending in list(self.releases.items()):
+            if shard_of_order(order_id) == shard and pending[0].symbol == symbol:
+                self.releases[order_id] = [one for one in pending if one.number >= number]
+                if not self.releases[order_id]:
+                    del self.releases[order_id]
+
+    # --- an order goes to its book -----------------------------------------------------------------
+
+    def accepted(self, event: Accepted) -> None:
+        """A ledger has sent an order."""
+        key = shard_of_order(event.order_id), event.instrument
+        self.on_the_way.setdefault(key, OrderedDict())[event.order_id] = event
+
+    def is_on_the_way(self, symbol: str, order_id: int) -> bool:
+        """Whether the order is accepted, and its book has not received it."""
+        return order_id in self.on_the_way.get((shard_of_order(order_id), symbol), ())
+
+    def received(self, symbol: str, number: int, event: Received) -> None:
+        """A book has taken an order up."""
+        accepted = self._arrive(symbol, number, event.order_id)
+        if accepted is None:
+            return
+        for name in SAME_TERMS:
+            now, then = getattr(event, name), getattr(accepted, name)
+            if now != then:
+                self._findings.violate(
+                    Invariant.ACCEPTED,
+                    f"{symbol} entry {number}",
+                    f"order {event.order_id} has {name} {now}, it was accepted with {then}",
+                )
+
+    def turned_away(self, symbol: str, number: int, event: Done) -> None:
+        """A book has refused an order without taking it up."""
+        self._arrive(symbol, number, event.order_id)
+        self.done(symbol, number, event)
+
+    def _arrive(self, symbol: str, number: int, order_id: int) -> Accepted | None:
+        """The order as it was accepted. A shard's orders reach a book in the order in which they were accepted."""
+        self._findings.checked[Invariant.ACCEPTED] += 1
+        where = f"{symbol} entry {number}"
+        waiting = self.on_the_way.get((shard_of_order(order_id), symbol))
+        if waiting is None or order_id not in waiting:
+            if not self._is_early(order_id):
+                self._findings.violate(
+                    Invariant.ACCEPTED, where, f"order {order_id} comes, which no ledger accepted for it, or again"
+                )
+            return None
+        while True:
+            oldest, accepted = waiting.popitem(last=False)
+            if oldest == order_id:
+                return accepted
+            if symbol not in self._late:
+                self._findings.violate(Invariant.DONE, where, f"order {oldest} was accepted, and passed over")
+
+    def _is_early(self, order_id: int) -> bool:
+        return order_id >> SHARD_BITS <= self._first_orders.get(shard_of_order(order_id), 0)
+
+    # --- what the book did -----------------------------------------------------------------------
+
+    def matched(self, symbol: str, number: int, event: Match) -> None:
+        """A trade: both its sides are to be settled."""
+        pending = Pending(symbol, number, event)
+        self.fills[symbol, event.trade_id, event.maker_order_id] = pending
+        self.fills[symbol, event.trade_id, event.taker_order_id] = pending
+
+    def changed(self, symbol: str, number: int, event: Change) -> None:
+        """An order got smaller; one by funds alone has no lots, and keeps its hold until it is done."""
+        if event.old_quantity:
+            self.releases.setdefault(event.order_id, []).append(Pending(symbol, number, event))
+
+    def done(self, symbol: str, number: int, event: Done) -> None:
+        """An order ended."""
+        self.releases.setdefault(event.order_id, []).append(Pending(symbol, number, event))
+
+    # --- what the ledger settled --------------------------------------------------------------------
+
+    def filled(self, number: int, event: Filled, where: str) -> None:
+        """One side of a trade is settled, in answer to entry ``number`` of the book's log."""
+        self._pair(event, where)
+        if self._is_unknown(event.instrument, number):
+            return
+        self._findings.checked[Invariant.SETTLED] += 1
+        pending = self.fills.pop((event.instrument, event.trade_id, event.order_id), None)
+        if pending is None or pending.number != number:
+            self._not_open(where, f"trade {event.trade_id} of order {event.order_id}", number)
+            return
+        match = pending.event
+        is_maker = event.order_id == match.maker_order_id
+        self._findings.checked[Invariant.TRADES] += 1
+        bought = match.side == "buy"
+        if (
+            (event.price, event.quantity, event.sequence) != (match.price, match.quantity, match.sequence)
+            or event.account != (match.maker_account if is_maker else match.taker_account)
+            or event.liquidity != ("M" if is_maker else "T")
+            or event.side != ("buy" if bought == is_maker else "sell")
+        ):
+            self._findings.violate(
+                Invariant.TRADES, where, f"trade {event.trade_id} is settled for order {event.order_id} as another one"
+            )
+
+    def _pair(self, event: Filled, where: str) -> None:
+        """What one side gives is what the other gets."""
+        first = self.halves.pop((event.instrument, event.trade_id), None)
+        if first is None:
+            self.halves[event.instrument, event.trade_id] = event
+            return
+        self._findings.checked[Invariant.TRADES] += 1
+        if (first.cost, first.base_amount) != (event.cost, event.base_amount) or first.side == event.side:
+            self._findings.violate(
+                Invariant.TRADES,
+                where,
+                f"trade {event.trade_id}: a {first.side} of {first.base_amount} for {first.cost} "
+                f"meets a {event.side} of {event.base_amount} for {event.cost}",
+            )
+
+    def reduced(self, number: int, event: HoldReduced, where: str) -> None:
+        """The hold of an order that got smaller is settled."""
+        pending = self._released(number, event.instrument, event.order_id, Change, where)
+        if pending is not None and pending.new_quantity != event.remaining:  # type: ignore[union-attr]
+            self._wrong_release(where, event.order_id, f"with {event.remaining} lots left")
+
+    def closed(self, number: int, event: Closed, where: str) -> None:
+        """The end of an order is settled."""
+        if (waiting := self.on_the_way.get((shard_of_order(event.order_id), event.instrument))) is not None:
+            waiting.pop(event.order_id, None)
+        done = self._released(number, event.instrument, event.order_id, Done, where)
+        if done is not None and (done.reason, done.remaining, done.cause) != (  # type: ignore[union-attr]
+            event.reason, event.remaining, event.cause
+        ):  # fmt: skip
+            self._wrong_release(where, event.order_id, f"as {event.reason} with {event.remaining} lots left")
+
+    def _released(self, number: int, symbol: str, order_id: int, kind: type[Release], where: str) -> Release | None:
+        if self._is_unknown(symbol, number):
+            return None
+        self._findings.checked[Invariant.SETTLED] += 1
+        pending = self.releases.get(order_id)
+        if not pending or pending[0].number != number or not isinstance(pending[0].event, kind):
+            self._not_open(where, f"{kind.__name__.lower()} of order {order_id}", number)
+            return None
+        found = pending.pop(0)
+        if not pending:
+            del self.releases[order_id]
+        return found.event
+
+    def _not_open(self, where: str, what: str, number: int) -> None:
+        self._findings.violate(
+            Invariant.SETTLED, where, f"{what} is settled, but not open in entry {number} of the book"
+        )
+
+    def _wrong_release(self, where: str, order_id: int, how: str) -> None:
+        self._findings.violate(Invariant.SETTLED, where, f"order {order_id} is settled {how}, the book says otherwise")
+
+    def _is_unknown(self, symbol: str, number: int) -> bool:
+        return number <= self._late.get(symbol, 0)
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def end(self, settled: dict[tuple[int, str], int]) -> None:
+        """Whatever a ledger has read past must be settled. ``settled``: (shard, instrument) -> last entry read."""
+        for (_, trade_id, order_id), pending in self.fills.items():
+            self._end(pending, order_id, f"trade {trade_id} was never settled for order {order_id}", settled)
+        for order_id, releases in self.releases.items():
+            for release in releases:
+                name = type(release.event).__name__.lower()
+                self._end(release, order_id, f"{name} of order {order_id} was never settled", settled)
+
+    def _end(self, pending: Pending[Any], order_id: int, what: str, settled: dict[tuple[int, str], int]) -> None:
+        if pending.number <= settled.get((shard_of_order(order_id), pending.symbol), 0):
+            self._findings.violate(Invariant.SETTLED, f"{pending.symbol} entry {pending.number}", what)
