@@ -10,7 +10,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from cluster.instruments import DEMO_INSTRUMENTS, encode, request
-from cluster.plan import symbol_of
+from cluster.plan import PUSHER, symbol_of
 from cluster.view import Beat, SupervisorView, decode_beat, identity
 from shared import keys
 from shared.connections import connect_async
@@ -108,10 +108,10 @@ class Observer:
         for shard in range(self._settings.shards):
             await self._client.xadd(keys.inbox(shard), {FIELD: encode(request(instrument))})
 
-    async def free(self, tag: str, epoch: int) -> None:
+    async def free(self, state: str, channel: str, epoch: int) -> None:
         """A worker of ours is dead: its successor need not wait for its lease. What it sent late is fenced anyway."""
         if epoch:
-            await self._try(self._client.eval(_FREE, 1, keys.meta(tag), epoch, f"{keys.lease(tag)}.live"))
+            await self._try(self._client.eval(_FREE, 1, state, epoch, channel))
 
     async def give_up(self, name: str, reason: str) -> bool:
         """Say that a worker is given up, and have the ledgers refuse orders for its instrument. False: not now."""
@@ -168,3 +168,14 @@ class Observer:
         except (RedisError, OSError, TimeoutError):
             return False
         return True
+
+
+def lease_of(name: str) -> tuple[str, str] | None:
+    """The key with the state of a worker's lease, and the channel on which its release is told."""
+    kind, _, argument = name.partition(":")
+    if kind == PUSHER:
+        return f"{keys.PUSHER}.current", f"{keys.PUSHER}.live"
+    if kind in ("engine", "ledger"):
+        tag = keys.instrument_tag(argument) if kind == "engine" else keys.shard_tag(int(argument))
+        return keys.meta(tag), f"{keys.lease(tag)}.live"
+    return None

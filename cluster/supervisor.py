@@ -19,7 +19,7 @@ from cluster import embedded
 from cluster.child import Command
 from cluster.claim import claim
 from cluster.commands import log_folder, worker_command
-from cluster.observer import Observer, Seen
+from cluster.observer import Observer, Seen, lease_of
 from cluster.plan import (
     INITDB,
     MIGRATIONS,
@@ -41,7 +41,6 @@ from cluster.roster import Ended, Roster
 from cluster.shutdown import Shutdown
 from cluster.view import SupervisorView
 from cluster.welcome import address, answers
-from shared import keys
 from shared.errors import MatchboxError
 from shared.settings import Settings
 
@@ -169,11 +168,18 @@ class Supervisor:
             self._act()
             self._record()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._take_next(), self._tick())
+                await asyncio.wait_for(self._take_next(), self._until_next_start())
 
     def _tick(self) -> float:
         is_starting = not self._outlook.serving and time.time() - self._started_at < EAGER_S
         return EAGER_TICK_S if is_starting else TICK_S
+
+    def _until_next_start(self) -> float:
+        """Seconds to the next tick, or to the end of the first pause before a restart."""
+        exits = self._roster.exits
+        paused = [one for one in self._wanted() if one.startable and one.name not in self._roster.runs]
+        ends = [start_time(exits.get(one.name, ()), one.pause_max_s) for one in paused]
+        return max(0.01, min([self._tick(), *(end - time.monotonic() for end in ends)]))
 
     async def _take_next(self) -> None:
         self._take(await self._queue.get())
@@ -292,10 +298,8 @@ class Supervisor:
             self._outlook = msgspec.structs.replace(self._outlook, migrated=True)
 
     def _free_lease(self, ended: Ended) -> None:
-        kind, _, argument = ended.name.partition(":")
-        tags = {"engine": keys.instrument_tag(argument), "ledger": f"{{a:{argument}}}"}
-        if kind in tags and ended.run.beat is not None:
-            self._spawn(self._observer.free(tags[kind], ended.run.beat.epoch))
+        if ended.run.beat is not None and (lease := lease_of(ended.name)):
+            self._spawn(self._observer.free(*lease, ended.run.beat.epoch))
 
     # --- tell ---
 
