@@ -4,8 +4,9 @@ One list holds the resting orders in order of arrival; whoever needs the best on
 the engine but the messages. The methods name the rules they follow.
 """
 
+from typing import Any
+
 from shared.errors import RejectReason
-from shared.instrument import Instrument
 from shared.messages import (
     AllCanceled,
     Cancel,
@@ -55,9 +56,9 @@ class NaiveBook:
     """``apply`` answers the very events the engine must answer."""
 
     def __init__(self):
-        self.instrument: Instrument | None = None
+        self.instrument: Any = None
         self.book: list[Resting] = []
-        self.events: list = []
+        self.events = []
         self.sequence = 0
         self.trade_id = 0
         self.last_price = 0
@@ -92,7 +93,7 @@ class NaiveBook:
 
     def levels(self, side):
         """(price, quantity, count), best first."""
-        found = {}
+        found: dict[int, tuple[int, int]] = {}
         for order in self.in_priority(side):
             quantity, count = found.get(order.price, (0, 0))
             found[order.price] = (quantity + order.remaining, count + 1)

@@ -11,7 +11,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m workers.engine SYMBOL")
     symbol = sys.argv[1]
-    run_worker(f"engine:{symbol}", lambda settings: EngineHandler(symbol, settings.shards))
+    run_worker(f"engine:{symbol}", lambda settings: EngineHandler(settings, symbol))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the book decides: one short function per command, each from a state to events.
 
 A new order goes through these stages: ``refusal`` (mode, shape), ``received``, the look ahead of post-only and FOK,
-``sweep`` (matching.py), ``leave`` (rest, or the reason why it is done). A decision changes the state only through the
+``sweep`` (matching.py), ``leave`` (rest, or the reason why not). A decision changes the state only through the
 primitives of ``BookState``; a refusal is an event, never an exception.
 """
 
@@ -28,6 +28,10 @@ from workers.engine.levels import RestingOrder
 from workers.engine.matching import ANY_PRICE, Taker, cancel_resting, fillable, make_taker, own_price, sweep
 from workers.engine.state import BookState
 
+LIMIT_LASTS = ("GTC", "IOC", "FOK")
+POST_ONLY_LASTS = ("GTC",)
+"""The times in force an order may have: with post-only, one that can rest."""
+
 # --- place: refuse, or receive -----------------------------------------------------------------
 
 
@@ -38,21 +42,14 @@ def place(book: BookState, order: Place) -> list[BookEvent]:
     cause = refusal(book, order)
     if cause is not None:
         return [done(book, order, "rejected", order.quantity, cause)]
-    events: list[BookEvent] = [received(book, order)]
-    taker = None
+    first = received(book, order)
     against = book.asks if order.side == "buy" else book.bids
     limit = against.sign * order.price if order.price else ANY_PRICE
     if against.keys and against.keys[-1] >= limit:
-        if order.post_only:
-            events.append(done(book, order, "rejected", order.quantity, RejectReason.POST_ONLY))
-            return events
-        taker = make_taker(book, order, against, limit)
-        if order.time_in_force == "FOK" and not fillable(taker):
-            taker.stopped = RejectReason.FILL_OR_KILL
-        else:
-            sweep(book, taker, events)
-    leave(book, order, taker, events)
-    return events
+        return take(book, order, first, make_taker(book, order, against, limit))
+    if order.time_in_force == "FOK":
+        return [first, done(book, order, "canceled", order.quantity, RejectReason.FILL_OR_KILL)]
+    return [first, leave(book, order, order.quantity)]
 
 
 def refusal(book: BookState, order: Place) -> RejectReason | None:
@@ -65,11 +62,11 @@ def refusal(book: BookState, order: Place) -> RejectReason | None:
         if cause is not None:
             return cause
     if order.order_type == "limit":
-        valid = order.price > 0 and order.quantity > 0 and not order.funds
-        valid = valid and (order.time_in_force == "GTC" if order.post_only else order.time_in_force != "GTT")
+        lasting = POST_ONLY_LASTS if order.post_only else LIMIT_LASTS
+        valid = order.price > 0 and order.quantity > 0 and not order.funds and order.time_in_force in lasting
     else:
         valid = order.price >= 0 and order.quantity >= 0 and order.funds >= 0 and bool(order.quantity or order.funds)
-        valid = valid and not order.post_only and order.time_in_force != "GTT"
+        valid = valid and not order.post_only and order.time_in_force in LIMIT_LASTS
     return None if valid else RejectReason.INVALID_ORDER
 
 
@@ -92,36 +89,38 @@ def received(book: BookState, order: Place) -> Received:
     )  # fmt: skip
 
 
-# --- leave: rest or done -----------------------------------------------------------------------
+# --- trade, then rest or be done ----------------------------------------------------------------
 
 
-def leave(book: BookState, order: Place, taker: Taker | None, events: list[BookEvent]) -> None:
-    """What becomes of an order that trades no further; ``taker`` is None if it met nobody."""
-    remaining = order.quantity
-    cause = None
-    if taker is not None:
-        remaining = taker.lots_left()
-        if taker.complete():
-            events.append(done(book, order, "filled", remaining))
-            return
-        cause = taker.stopped
-    if cause is None:
-        cause = unfilled(order, met_nobody=taker is None)
-    if cause is not None:
-        events.append(done(book, order, "canceled", remaining, cause))
-        return
-    book.sequence += 1
-    events.append(Open(book.sequence, order.order_id, order.account, order.side, order.price, remaining))
-    book.rest(RestingOrder(order.order_id, order.account, order.side, order.price, remaining, order.maker_fee))
+def take(book: BookState, order: Place, first: Received, taker: Taker) -> list[BookEvent]:
+    """An order that met somebody: unless post-only or FOK forbid it, it trades; then it leaves."""
+    events: list[BookEvent] = [first]
+    if order.post_only:
+        events.append(done(book, order, "rejected", order.quantity, RejectReason.POST_ONLY))
+        return events
+    if order.time_in_force == "FOK" and not fillable(taker):
+        taker.stopped = RejectReason.FILL_OR_KILL
+    else:
+        sweep(book, taker, events)
+    remaining = taker.lots_left()
+    if taker.complete():
+        events.append(done(book, order, "filled", remaining))
+    elif taker.stopped is not None:
+        events.append(done(book, order, "canceled", remaining, taker.stopped))
+    else:
+        events.append(leave(book, order, remaining))
+    return events
 
 
-def unfilled(order: Place, met_nobody: bool) -> RejectReason | None:
-    """Why an order may not rest, if so. A FOK order that did trade is full, but for funds that buy no whole lot."""
-    if order.time_in_force == "FOK" and met_nobody:
-        return RejectReason.FILL_OR_KILL
+def leave(book: BookState, order: Place, remaining: int) -> Open | Done:
+    """What becomes of an order that finds nobody (more) to trade with: it rests if it may."""
     if order.order_type == "market":
-        return RejectReason.NO_LIQUIDITY
-    return RejectReason.IMMEDIATE_OR_CANCEL if order.time_in_force == "IOC" else None
+        return done(book, order, "canceled", remaining, RejectReason.NO_LIQUIDITY)
+    if order.time_in_force == "IOC":
+        return done(book, order, "canceled", remaining, RejectReason.IMMEDIATE_OR_CANCEL)
+    book.rest(RestingOrder(order.order_id, order.account, order.side, order.price, remaining, order.maker_fee))
+    book.sequence += 1
+    return Open(book.sequence, order.order_id, order.account, order.side, order.price, remaining)
 
 
 def done(

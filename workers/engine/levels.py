@@ -1,11 +1,10 @@
 """One side of the book: its price levels, best first to reach, each a queue in order of arrival.
 
-A removed order stays in its queue as a tombstone (``remaining == 0``) until it comes to the front or outnumbers the
-living, so that a cancel deep in a long queue, and a queue eaten from the front, both cost O(1) amortised.
+An order that left stays in its queue as a tombstone (``remaining == 0``) until tombstones are half of it, so that a
+cancel deep in a long queue, and a queue eaten from the front, both cost O(1) amortised.
 """
 
 from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Iterator
 
 import msgspec
@@ -13,7 +12,7 @@ import msgspec
 from shared.messages import Side
 
 _COMPACT_AT = 32
-"""Tombstones a queue may hold beyond the number of its living orders."""
+"""A queue with fewer tombstones is left alone."""
 
 
 class RestingOrder(msgspec.Struct, array_like=True, gc=False):
@@ -31,16 +30,37 @@ class RestingOrder(msgspec.Struct, array_like=True, gc=False):
 
 
 class Level(msgspec.Struct, gc=False):
-    """All orders at one price. ``quantity`` and ``count`` are totals of the living."""
+    """All orders at one price. ``quantity`` is the total of the living, ``dead`` the number of tombstones.
+
+    Nobody lives before ``head``.
+    """
 
     price: int
-    queue: deque[RestingOrder]
-    quantity: int = 0
-    count: int = 0
+    queue: list[RestingOrder]
+    quantity: int
+    head: int = 0
+    dead: int = 0
 
     def living(self) -> Iterator[RestingOrder]:
         """The orders in priority order."""
         return (order for order in self.queue if order.remaining)
+
+    def count(self) -> int:
+        """How many orders live here."""
+        return len(self.queue) - self.dead
+
+    def front(self) -> RestingOrder:
+        """The order that trades next."""
+        queue, head = self.queue, self.head
+        while not queue[head].remaining:
+            head += 1
+        self.head = head
+        return queue[head]
+
+    def compact(self) -> None:
+        """Forget the tombstones."""
+        self.queue = list(self.living())
+        self.head = self.dead = 0
 
 
 class BookSide:
@@ -61,44 +81,39 @@ class BookSide:
         """The best price; 0 if nobody rests here."""
         return self.sign * self.keys[-1] if self.keys else 0
 
-    def front(self) -> RestingOrder:
-        """The order that trades next. The side must not be empty."""
-        queue = self.levels[self.sign * self.keys[-1]].queue
-        while not queue[0].remaining:
-            queue.popleft()
-        return queue[0]
-
     def add(self, order: RestingOrder) -> None:
         """Put an order at the back of its level."""
         price = order.price
         level = self.levels.get(price)
         if level is None:
-            level = self.levels[price] = Level(price, deque())
+            self.levels[price] = Level(price, [order], order.remaining)
             insort(self.keys, self.sign * price)
-        level.queue.append(order)
-        level.quantity += order.remaining
-        level.count += 1
+        else:
+            level.queue.append(order)
+            level.quantity += order.remaining
 
     def reduce(self, order: RestingOrder, remaining: int) -> None:
-        """Set what remains of an order; it keeps its place, and with 0 it leaves."""
-        level = self.levels[order.price]
-        level.quantity += remaining - order.remaining
+        """Set what remains of an order, more than 0; it keeps its place."""
+        self.levels[order.price].quantity += remaining - order.remaining
         order.remaining = remaining
-        if remaining:
-            return
-        level.count -= 1
-        if not level.count:
-            self._drop(order.price)
-        elif len(level.queue) > 2 * level.count + _COMPACT_AT:
-            level.queue = deque(level.living())
 
-    def _drop(self, price: int) -> None:
-        del self.levels[price]
-        keys, key = self.keys, self.sign * price
-        if keys[-1] == key:
-            keys.pop()
-        else:
-            del keys[bisect_left(keys, key)]
+    def remove(self, order: RestingOrder) -> None:
+        """Leave a tombstone, or drop the level with its last order."""
+        price = order.price
+        level = self.levels[price]
+        level.quantity -= order.remaining
+        order.remaining = 0
+        level.dead = dead = level.dead + 1
+        size = len(level.queue)
+        if dead == size:
+            del self.levels[price]
+            keys, key = self.keys, self.sign * price
+            if keys[-1] == key:
+                keys.pop()
+            else:
+                del keys[bisect_left(keys, key)]
+        elif dead > _COMPACT_AT and 2 * dead > size:
+            level.compact()
 
     def ranked(self, limit: int | None = None) -> Iterator[Level]:
         """Levels from the best on; with ``limit`` (a key) only those at least as good."""

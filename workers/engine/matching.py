@@ -95,9 +95,9 @@ def fillable(taker: Taker) -> bool:
 def sweep(book: BookState, taker: Taker, events: list[BookEvent]) -> None:
     """Trade with the best resting orders, each at its own price, until one of the two has no more to give."""
     order, against, limit = taker.order, taker.against, taker.limit
-    keys = against.keys
+    keys, levels, sign = against.keys, against.levels, against.sign
     while taker.remaining and keys and keys[-1] >= limit:
-        maker = against.front()
+        maker = levels[sign * keys[-1]].front()
         wanted = taker.affordable(maker.price) if order.funds else taker.remaining
         if not wanted:
             return

@@ -5,19 +5,20 @@ import msgspec
 from shared import keys
 from shared.errors import CorruptState
 from shared.messages import BookEntry, decode_book_entry, decode_command, encode
+from shared.settings import Settings
 from workers.engine.book import OrderBook
 from workers.runtime import Batch
 from workers.store import Entries
 
 
 class EngineHandler:
-    """Runs the book of ``symbol`` on the outboxes of ``shards`` account shards."""
+    """Runs the book of ``symbol`` on the outboxes of all account shards."""
 
-    def __init__(self, symbol: str, shards: int) -> None:
+    def __init__(self, settings: Settings, symbol: str) -> None:
         self.symbol = symbol
         self.tag = keys.instrument_tag(symbol)
         self.book = OrderBook()
-        self._shards = shards
+        self._shards = settings.shards
 
     def sources(self) -> list[str]:
         """The outbox of each shard for this instrument."""

@@ -8,6 +8,7 @@ Laws:
 3. Two books with the same ``dump()`` decide alike. Nothing else is remembered between two commands.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from shared.instrument import Instrument
@@ -27,7 +28,7 @@ class BookState:
         self.bids = BookSide(1)
         self.asks = BookSide(-1)
         self.orders: dict[int, RestingOrder] = {}
-        self.accounts: dict[int, dict[int, RestingOrder]] = {}
+        self.accounts: defaultdict[int, dict[int, RestingOrder]] = defaultdict(dict)
         self.arriving: Received | None = None
         """While folding: the order whose entry this is. None between two commands."""
 
@@ -39,33 +40,33 @@ class BookState:
 
     def rest(self, order: RestingOrder) -> None:
         """Put an order at the back of its price level."""
-        self.side(order.side).add(order)
-        self.orders[order.order_id] = order
-        own = self.accounts.get(order.account)
-        if own is None:
-            self.accounts[order.account] = {order.order_id: order}
-        else:
-            own[order.order_id] = order
+        side = self.bids if order.side == "buy" else self.asks
+        side.add(order)
+        self.orders[order.order_id] = self.accounts[order.account][order.order_id] = order
 
     def fill(self, maker: RestingOrder, quantity: int, trade_id: int) -> None:
         """A trade took ``quantity`` from a resting order, which leaves if that was all of it."""
         self.trade_id = trade_id
         self.last_price = maker.price
-        self.reduce(maker, maker.remaining - quantity)
+        if quantity == maker.remaining:
+            self.remove(maker)
+        else:
+            self.reduce(maker, maker.remaining - quantity)
 
     def reduce(self, order: RestingOrder, remaining: int) -> None:
-        """Set what remains of a resting order, which keeps its priority, and leaves if that is 0."""
-        self.side(order.side).reduce(order, remaining)
-        if not remaining:
-            del self.orders[order.order_id]
-            own = self.accounts[order.account]
-            del own[order.order_id]
-            if not own:
-                del self.accounts[order.account]
+        """Set what remains of a resting order, more than 0; it keeps its priority."""
+        side = self.bids if order.side == "buy" else self.asks
+        side.reduce(order, remaining)
 
     def remove(self, order: RestingOrder) -> None:
         """Take a resting order off the book."""
-        self.reduce(order, 0)
+        side = self.bids if order.side == "buy" else self.asks
+        side.remove(order)
+        del self.orders[order.order_id]
+        own = self.accounts[order.account]
+        del own[order.order_id]
+        if not own:
+            del self.accounts[order.account]
 
     # --- views ---------------------------------------------------------------------------------
 
@@ -89,7 +90,7 @@ class BookState:
         """(price, quantity, number of orders) of the best ``depth`` levels (0: all), best first."""
         found = []
         for level in self.side(side).ranked():
-            found.append((level.price, level.quantity, level.count))
+            found.append((level.price, level.quantity, level.count()))
             if len(found) == depth:
                 break
         return found
