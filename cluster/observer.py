@@ -10,7 +10,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from cluster.instruments import DEMO_INSTRUMENTS, encode, request
-from cluster.plan import PUSHER, symbol_of
+from cluster.plan import symbol_of
 from cluster.view import Beat, SupervisorView, decode_beat, identity
 from shared import keys
 from shared.connections import connect_async
@@ -173,8 +173,6 @@ class Observer:
 def lease_of(name: str) -> tuple[str, str] | None:
     """The key with the state of a worker's lease, and the channel on which its release is told."""
     kind, _, argument = name.partition(":")
-    if kind == PUSHER:
-        return f"{keys.PUSHER}.current", f"{keys.PUSHER}.live"
     if kind in ("engine", "ledger"):
         tag = keys.instrument_tag(argument) if kind == "engine" else keys.shard_tag(int(argument))
         return keys.meta(tag), f"{keys.lease(tag)}.live"

@@ -61,8 +61,6 @@ def consumers(stream: str) -> str:
     return f"{stream}:consumers"
 
 
-PUSHER = "matchbox:pusher"
-"""Lock: one pusher per cluster."""
 POSTGRESQL = "postgresql"
 """The pusher's name among the consumers of a log: what PostgreSQL has."""
 
