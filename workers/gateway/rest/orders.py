@@ -137,7 +137,7 @@ def _merge(recent: list[KnownOrder], older: list[KnownOrder], page: Page) -> lis
     return [found[number] for number in numbers[: page.limit + 1]]
 
 
-@delete("/orders/{order_id:path}", status_code=200, tags=_TAGS, security=_SIGNED)
+@delete("/orders/{order_id:path}", status_code=200, media_type="application/json", tags=_TAGS, security=_SIGNED)
 async def cancel(
     request: Request[Any, Any, Any],
     gateway: Gateway,
