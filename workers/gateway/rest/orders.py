@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
+import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.params import Parameter
 from sqlalchemy import ColumnElement
@@ -143,7 +144,7 @@ async def cancel(
     gateway: Gateway,
     order_id: Annotated[str, Parameter(description="id of the order, or client: and its client_oid")],  # noqa: ARG001
     product_id: ProductFilter = None,
-) -> str:
+) -> Response[str]:
     """Cancel an order. When this answers its id, what it held is available again."""
     caller = await gateway.authenticate(request, "trade")
     symbol = await product_of(request, product_id)
@@ -157,7 +158,8 @@ async def cancel(
     await gateway.ask(wanted)
     if await gateway.replicas.orders.wait_done(order.order_id, CANCEL_WAIT_S) == "filled":
         raise order_already_done()
-    return to_uuid(order.order_id)
+    encoded: Any = msgspec.json.encode(to_uuid(order.order_id))  # Litestar would send a bare str as it is
+    return Response(encoded, media_type="application/json")
 
 
 @delete("/orders", status_code=200, tags=_TAGS, security=_SIGNED)
