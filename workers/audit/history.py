@@ -11,7 +11,7 @@ import msgspec
 
 from shared import keys
 from shared.chain import advance
-from shared.messages import Done, Received, decode_book_entry, decode_ledger_entry
+from shared.messages import BookEntry, Done, LedgerEntry, Received, decode_book_entry, decode_ledger_entry
 from shared.order_id import SHARD_BITS
 from workers.audit.book_checks import BookChecks
 from workers.audit.invariants import Findings, Invariant
@@ -19,6 +19,7 @@ from workers.audit.ledger_checks import LedgerChecks
 from workers.audit.settlement_checks import SettlementChecks, shard_of_order
 from workers.store import Standing
 
+CHUNK = 1000
 Mark = Callable[[], None]
 
 
@@ -37,12 +38,20 @@ class LogView:
         self.tag = tag
         self.standing = standing
         self.number = start
-        self.chain = chain
         self.start = start
         self.is_reading = False
+        self._chain = chain
+        self._unchained: list[bytes] = []
         self._entries = iter(entries)
         self._findings = findings
         self._marks: dict[int, list[Mark]] = {}
+
+    @property
+    def chain(self) -> str:
+        """The hash chain up to ``number``."""
+        self._chain = advance(self._chain, self._unchained)
+        self._unchained = []
+        return self._chain
 
     def at(self, number: int, mark: Mark) -> None:
         """Have ``mark`` called when entry ``number`` (not before ``start``) has been followed."""
@@ -70,7 +79,9 @@ class LogView:
                 Invariant.ENTRIES, keys.log(self.tag), f"entry {key.decode()} follows {self.number}-0"
             )
         self.number = int(key.partition(b"-")[0])
-        self.chain = advance(self.chain, (payload,))
+        self._unchained.append(payload)
+        if len(self._unchained) == CHUNK:
+            self._chain = self.chain
         return payload
 
     def unreadable(self, error: msgspec.MsgspecError) -> None:
@@ -99,6 +110,9 @@ class History:
         self.settlement = settlement
         self.ledgers: dict[int, tuple[LogView, LedgerChecks]] = {}
         self.books: dict[str, tuple[LogView, BookChecks]] = {}
+        self.on_ledger_entry: Callable[[LedgerChecks, int, LedgerEntry], None] = lambda _checks, _number, _entry: None
+        self.on_book_entry: Callable[[str, int, BookEntry], None] = lambda _symbol, _number, _entry: None
+        """Told of every entry after it was followed."""
 
     def add_ledger(self, shard: int, log: LogView) -> LedgerChecks:
         """The log of a shard."""
@@ -137,6 +151,7 @@ class History:
                 while self.books[settled[0]][0].number < settled[1] and self._advance_book(settled[0]):
                     pass
             checks.follow(log.number, entry)
+            self.on_ledger_entry(checks, log.number, entry)
         log.is_reading = False
         log.followed()
         return True
@@ -156,6 +171,7 @@ class History:
             if isinstance(first, Received) or (isinstance(first, Done) and first.reason == "rejected"):
                 self._await_accepted(symbol, first.order_id)
             checks.follow(log.number, entry)
+            self.on_book_entry(symbol, log.number, entry)
         log.is_reading = False
         log.followed()
         return True

@@ -5,6 +5,7 @@ on their way to a ledger. What is still here at the end, although the other side
 """
 
 from collections import OrderedDict
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from shared.messages import Accepted, Change, Closed, Done, Filled, HoldReduced, Match, Received
@@ -15,6 +16,8 @@ SAME_TERMS = (
     "account", "side", "order_type", "price", "quantity", "funds", "time_in_force", "post_only", "stp", "maker_fee",
     "taker_fee", "client_id",
 )  # fmt: skip
+
+_terms = attrgetter(*SAME_TERMS)
 
 
 class Pending[Event](NamedTuple):
@@ -86,8 +89,9 @@ class SettlementChecks:
         accepted = self._arrive(symbol, number, event.order_id)
         if accepted is None:
             return
-        for name in SAME_TERMS:
-            now, then = getattr(event, name), getattr(accepted, name)
+        if _terms(event) == _terms(accepted):
+            return
+        for name, now, then in zip(SAME_TERMS, _terms(event), _terms(accepted), strict=True):
             if now != then:
                 self._findings.violate(
                     Invariant.ACCEPTED,

@@ -1,0 +1,76 @@
+"""Holds snapshots against the fold of the log up to their position: what a restart would begin with is right."""
+
+from shared import keys
+from workers.audit.book_checks import BookChecks
+from workers.audit.history import LogView
+from workers.audit.invariants import Findings, Invariant
+from workers.audit.ledger_checks import LedgerChecks
+from workers.engine.book import OrderBook
+from workers.ledger.ledger import Ledger
+from workers.store import Snapshot
+
+
+def compare_at_position(
+    snapshot: Snapshot, log: LogView, checks: LedgerChecks | BookChecks, findings: Findings
+) -> None:
+    """Compare a snapshot behind the audit's first entry when the log reaches its position."""
+    where = f"{keys.snapshot(log.tag)} {snapshot.position}"
+
+    def compare() -> None:
+        findings.check(
+            Invariant.SNAPSHOTS, snapshot.chain == log.chain, where,
+            f"its chain is {snapshot.chain}, the log's {log.chain}",
+        )  # fmt: skip
+        if isinstance(checks, BookChecks):
+            _compare_book(OrderBook.load(snapshot.state), checks, findings, where)
+        else:
+            _compare_ledger(Ledger.load(snapshot.state), checks, findings, where)
+
+    if log.start < snapshot.position <= log.standing.length:
+        log.at(snapshot.position, compare)
+
+
+def _compare_book(book: OrderBook, checks: BookChecks, findings: Findings, where: str) -> None:
+    for name in ("sequence", "trade_id", "last_price", "instrument"):
+        saved, right = getattr(book, name), getattr(checks, name)
+        findings.check(Invariant.SNAPSHOTS, saved == right, where, f"{name} is {saved}, the log says {right}")
+    for side, resting in checks.sides.items():
+        saved_orders = [(one.order_id, one.account, one.price, one.remaining) for one in book.resting(side)]
+        right_orders = [(one.order_id, one.account, one.price, one.remaining) for one in resting]
+        differing = [pair for pair in zip(saved_orders, right_orders, strict=False) if pair[0] != pair[1]][:1]
+        findings.check(
+            Invariant.SNAPSHOTS, saved_orders == right_orders, where,
+            f"has {len(saved_orders)} {side} orders, the log {len(right_orders)}; the first to differ are {differing}",
+        )  # fmt: skip
+
+
+def _compare_ledger(ledger: Ledger, checks: LedgerChecks, findings: Findings, where: str) -> None:
+    findings.check(
+        Invariant.SNAPSHOTS, ledger.count == checks.count, where, f"counts {ledger.count} orders, not {checks.count}"
+    )
+    findings.check(Invariant.SNAPSHOTS, ledger.instruments == checks.instruments, where, "has other instruments")
+    saved = {
+        (account, currency): (balance.available, balance.held)
+        for account in ledger.accounts
+        for currency, balance in ledger.balances(account).items()
+    }
+    right = {key: (one.available, one.held) for key, one in checks.balances.items()}
+    for account, currency in saved.keys() | right.keys():
+        key = account, currency
+        findings.check(
+            Invariant.SNAPSHOTS, saved.get(key) == right.get(key), where,
+            f"account {account} has {saved.get(key)} {currency} (available, held), the log says {right.get(key)}",
+        )  # fmt: skip
+    orders = {
+        one.order_id: (one.hold, one.remaining, one.filled, one.executed_value, one.fees, one.fee_rest)
+        for one in ledger.orders
+    }
+    owned = {
+        number: (one.hold, one.remaining, one.filled, one.executed_value, one.fees, one.fee_rest)
+        for number, one in checks.orders.items()
+    }
+    for number in orders.keys() | owned.keys():
+        findings.check(
+            Invariant.SNAPSHOTS, orders.get(number) == owned.get(number), where,
+            f"order {number} is {orders.get(number)}, the log says {owned.get(number)}",
+        )  # fmt: skip
