@@ -353,6 +353,49 @@ def revoke(key_id: str, data: str | None) -> None:
     click.echo(f"{key_id} is revoked")
 
 
+# --- replay and audit ---
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  matchbox replay orders.csv.xz
+  matchbox replay es.mbo.dbn.zst --instrument ES-USD --rate 2000 && matchbox audit""",
+)
+@click.argument("file")
+@click.option(
+    "--instrument", "symbol", help="Instrument to feed [default: the recording's own, made if it is missing]."
+)
+@click.option("--limit", type=click.IntRange(1), help="Feed only the first steps of the recording.")
+@click.option("--rate", type=click.IntRange(1), help="Requests a second [default: as fast as the cluster takes them].")
+@data_option
+def replay(file: str, symbol: str | None, limit: int | None, rate: int | None, data: str | None) -> None:
+    """Feed a recorded order flow into the running exchange.
+
+    FILE is a Bitstamp CSV of order events or Databento MBO records (DBN), packed or plain. The last line is JSON.
+    """
+    from rich.console import Console
+
+    from workers.replay.show import replay_to
+
+    replay_to(Console(), Session(data).settings, file, symbol, limit, rate)
+
+
+@cli.command()
+@data_option
+def audit(data: str | None) -> None:
+    """Check the invariants over the logs and PostgreSQL, while the exchange runs.
+
+    A line per violation, and exit code 1 if there is any. The last line is JSON.
+    """
+    from rich.console import Console
+
+    from workers.audit.show import audit_to
+
+    if not audit_to(Console(), Session(data).settings).is_good:
+        raise SystemExit(1)
+
+
 def main() -> None:
     """Run the command line."""
     cli()

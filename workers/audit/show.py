@@ -13,7 +13,7 @@ from workers.audit.run import AuditReport, audit
 def audit_to(console: Console, settings: Settings) -> AuditReport:
     """Audit as ``run.audit`` does, and show it. Raises ``MatchboxError``."""
     columns = TextColumn("audit"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("audit", total=None)
         report = audit(settings, lambda done, total: bar.update(task, completed=done, total=total))
     console.print(table(report))

@@ -1,5 +1,7 @@
 """A replay on a terminal: a progress bar, a closing table, and one line of JSON for programs."""
 
+from pathlib import Path
+
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,7 +22,7 @@ def replay_to(
 ) -> ReplayReport:
     """Replay a file as ``feed.replay`` does, and show it. Raises ``MatchboxError``."""
     columns = TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("replay", total=None)
         report = replay(
             settings, path, instrument, limit, rate, lambda done, total: bar.update(task, completed=done, total=total)
@@ -32,7 +34,7 @@ def replay_to(
 
 def table(report: ReplayReport) -> Table:
     """The figures of a replay."""
-    shown = Table(title=f"{report.file} into {report.instrument}", title_justify="left", show_header=False)
+    shown = Table(title=f"{Path(report.file).name} into {report.instrument}", title_justify="left", show_header=False)
     shown.add_column()
     shown.add_column(justify="right")
     for name, value in (
