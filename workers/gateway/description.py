@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar
+from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 
 from workers.gateway.order_form import OrderBody
@@ -37,7 +38,9 @@ _BODIES: dict[tuple[str, str], type] = {("/orders", "post"): OrderBody}
 def openapi(routes: tuple[Any, ...]) -> bytes:
     """The document for these routes, as JSON. Built at the first request: it takes a moment, and few ask."""
     config = OpenAPIConfig(title="Matchbox", version=VERSION, description=ABOUT, use_handler_docstrings=True)
-    api: dict[str, Any] = Litestar(list(routes), openapi_config=config).openapi_schema.to_schema()
+    known = {"gateway": Provide(lambda: None, sync_to_thread=False)}  # so that it is not taken for a parameter
+    app = Litestar(list(routes), dependencies=known, openapi_config=config, logging_config=None)
+    api: dict[str, Any] = app.openapi_schema.to_schema()
     types = [ErrorAnswer, *_BODIES.values()]
     refs, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     of_type = dict(zip(types, refs, strict=True))
@@ -56,7 +59,7 @@ def openapi(routes: tuple[Any, ...]) -> bytes:
 
 
 def _describe(operation: dict[str, Any], *, signed: bool, error: dict[str, Any]) -> None:
-    """Replace the framework's errors by ours. The gateway itself is no parameter."""
+    """Replace the framework's errors by ours."""
     answers = operation["responses"] = {
         status: answer for status, answer in operation["responses"].items() if status.startswith("2")
     }

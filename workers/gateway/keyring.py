@@ -19,7 +19,7 @@ from workers.gateway.auth import Credential
 from workers.gateway.errors import ApiError, unavailable
 from workers.gateway.history import History
 
-LOOKUPS_A_SECOND = 5
+LOOKUPS_A_SECOND = 50
 KEY_CHARS = 32
 """Length of the keys we make; nothing else is looked up."""
 RETRY_S = 1.0

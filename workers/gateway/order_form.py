@@ -44,7 +44,7 @@ class OrderBody(msgspec.Struct):
     timeInForce: Annotated[str, Meta(description="another spelling of time_in_force")] = "GTC"  # noqa: N815
     post_only: bool = False
     stp: Annotated[SelfTradePrevention, Meta(description="self-trade prevention")] = "dc"
-    client_oid: Annotated[str | None, Meta(max_length=CLIENT_ID_CHARS_MAX, description="your own id")] = None
+    client_oid: Annotated[str, Meta(max_length=CLIENT_ID_CHARS_MAX)] | None = None
     profile_id: Annotated[str | None, Meta(description="ignored")] = None
 
 

@@ -22,6 +22,12 @@ def time_ns(text: str | None, name: str) -> int | None:
     return found
 
 
+def end_ns(text: str | None, name: str) -> int | None:
+    """The same for a last moment: all of its microsecond, since that is what clients are shown of a time."""
+    found = time_ns(text, name)
+    return None if found is None else found + 999
+
+
 def _iso_ns(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped "+" of a query arrives as a space

@@ -67,6 +67,11 @@ class Hub:
             if not listeners.by_channel:
                 del self._products[product]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody listens."""
+        return not self._products
+
     def close_all(self, reason: str) -> None:
         """End every conversation: what was told no longer leads on to what will be."""
         for listeners in self._products.values():

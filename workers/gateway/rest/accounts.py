@@ -27,7 +27,7 @@ from workers.gateway.rest.answers import (
     fill_answer,
 )
 from workers.gateway.rest.query import After, Before, End, Limit, ProductFilter, Start, known_product, page_of
-from workers.gateway.times import time_ns
+from workers.gateway.times import end_ns, time_ns
 from workers.ledger.accounts import Balance
 
 _NOTHING = Balance()
@@ -216,12 +216,12 @@ async def fills(
 
 
 def _between(column: ColumnElement[int], start: str | None, end: str | None) -> list[ColumnElement[bool]]:
-    start_ns, end_ns = time_ns(start, "start_date"), time_ns(end, "end_date")
+    since, until = time_ns(start, "start_date"), end_ns(end, "end_date")
     conditions: list[ColumnElement[bool]] = []
-    if start_ns is not None:
-        conditions.append(column >= start_ns)
-    if end_ns is not None:
-        conditions.append(column <= end_ns)
+    if since is not None:
+        conditions.append(column >= since)
+    if until is not None:
+        conditions.append(column <= until)
     return conditions
 
 

@@ -33,7 +33,7 @@ from workers.gateway.rest.query import (
     page_of,
     product_of,
 )
-from workers.gateway.times import time_ns
+from workers.gateway.times import end_ns, time_ns
 
 CANCEL_WAIT_S = 1.0
 """How long a cancel waits for its order to be done, so that balances are right when it answers."""
@@ -99,14 +99,14 @@ async def list_orders(
     statuses = _statuses(status)
     page = page_of(limit, before, after)
     symbol = known_product(product_id, gateway.replicas.instruments)
-    start_ns, end_ns = time_ns(start_date, "start_date"), time_ns(end_date, "end_date")
+    since, until = time_ns(start_date, "start_date"), end_ns(end_date, "end_date")
 
     def wanted(known: KnownOrder) -> bool:
         return (
             gateway.replicas.orders.status(known) in statuses
             and symbol in ("", known.order.instrument)
-            and (start_ns is None or known.order.time >= start_ns)
-            and (end_ns is None or known.order.time <= end_ns)
+            and (since is None or known.order.time >= since)
+            and (until is None or known.order.time <= until)
         )
 
     found = gateway.replicas.orders.select(caller.account, page, wanted)
@@ -114,10 +114,10 @@ async def list_orders(
         conditions: list[ColumnElement[bool]] = [orders_table.c.settled.is_(True)]
         if symbol:
             conditions.append(orders_table.c.instrument == symbol)
-        if start_ns is not None:
-            conditions.append(orders_table.c.created_at >= start_ns)
-        if end_ns is not None:
-            conditions.append(orders_table.c.created_at <= end_ns)
+        if since is not None:
+            conditions.append(orders_table.c.created_at >= since)
+        if until is not None:
+            conditions.append(orders_table.c.created_at <= until)
         found = _merge(found, await gateway.history.orders(caller.account, page, *conditions), page)
     cut = page.cut(found, lambda known: known.order.order_id)
     return Response([_answer(gateway, known) for known in cut.items], headers=cut.headers())

@@ -1,0 +1,21 @@
+"""A running cluster for each module of tests."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import redis
+
+from shared.schema import metadata
+from tests.harness import BTC_USD, ETH_USD, Cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(redis_server, database_server) -> Iterator[Cluster]:
+    """Ledger, engines, pusher and gateway on empty servers. Tests of a module share it and bring their own users."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    with psycopg.connect(database_server.url) as connection:
+        connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
+    with Cluster(redis_server.url, database_server.url, [BTC_USD, ETH_USD]) as running:
+        yield running

@@ -1,0 +1,95 @@
+"""What clients may subscribe to, and how they say so."""
+
+import pytest
+
+from workers.gateway.feed.subscriptions import CHANNELS, FeedError, Subscriptions, read_wishes
+
+KNOWN = ["BTC-USD", "ETH-USD"]
+
+
+def plan(subscriptions=None, **fields):
+    return (subscriptions or Subscriptions()).plan(read_wishes(fields), KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("fields", "topics"),
+    [
+        ({"product_ids": ["BTC-USD"]}, [("full", "BTC-USD")]),
+        ({"product_ids": ["BTC-USD"], "channels": ["level3"]}, [("full", "BTC-USD")]),
+        (
+            {"product_ids": ["BTC-USD", "ETH-USD", "BTC-USD"], "channels": ["ticker"]},
+            [("ticker", "BTC-USD"), ("ticker", "ETH-USD")],
+        ),
+        (
+            {"product_ids": ["BTC-USD"], "channels": ["level2", {"name": "matches", "product_ids": ["ETH-USD"]}]},
+            [("level2", "BTC-USD"), ("matches", "ETH-USD")],
+        ),
+        ({"product_ids": ["BTC-USD"], "channels": [{"name": "heartbeat"}]}, [("heartbeat", "BTC-USD")]),
+        ({"channels": ["status"]}, [("status", "")]),
+        ({"channels": ["user"]}, [("user", "BTC-USD"), ("user", "ETH-USD")]),
+        ({"channels": [{"name": "status"}], "product_ids": []}, [("status", "")]),
+    ],
+)
+def test_channels_are_named_in_many_ways(fields, topics):
+    """Strings, objects with their own products, both mixed, or nothing at all, which means full."""
+    assert plan(**fields) == topics
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"channels": ["nope"], "product_ids": ["BTC-USD"]}, '"nope" is not a valid channel'),
+        ({"channels": [5]}, "a channel is a name, or an object"),
+        ({"channels": [{"product_ids": ["BTC-USD"]}]}, "a channel is a name, or an object"),
+        ({"channels": []}, "channels must be a non-empty array"),
+        ({"channels": "level2"}, "channels must be a non-empty array"),
+        ({"channels": ["level2"]}, "product_ids is missing: name the products of level2"),
+        ({}, "product_ids is missing"),
+        ({"product_ids": "BTC-USD"}, "product_ids must be an array"),
+        ({"product_ids": [1]}, "product_ids must be an array"),
+        ({"product_ids": ["XXX-USD"]}, '"XXX-USD" is not a valid product'),
+        ({"channels": [{"name": "level2", "product_ids": {}}]}, "product_ids must be an array"),
+    ],
+)
+def test_what_cannot_be_subscribed_to_has_a_reason(fields, reason):
+    """Each refusal carries the few words that clients compare, and the reason."""
+    with pytest.raises(FeedError, match=reason) as error:
+        plan(**fields)
+    assert error.value.message == "Failed to subscribe"
+
+
+def test_a_refused_message_subscribes_to_nothing():
+    """One unknown product among many: nothing of the message is done."""
+    subscriptions = Subscriptions()
+    with pytest.raises(FeedError):
+        plan(subscriptions, product_ids=["BTC-USD", "XXX-USD"], channels=["level2"])
+    assert list(subscriptions) == []
+
+
+def test_subscribing_twice_is_subscribing_once():
+    """A repeat adds nothing, and the answer names everything that is subscribed to."""
+    subscriptions = Subscriptions()
+    subscriptions.add(plan(subscriptions, product_ids=KNOWN, channels=["level2", "status"]))
+    assert plan(subscriptions, product_ids=["BTC-USD"], channels=["level2"]) == []
+    assert subscriptions.answer() == {
+        "type": "subscriptions",
+        "channels": [{"name": "level2", "product_ids": KNOWN}, {"name": "status", "product_ids": []}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "left"),
+    [
+        ({"channels": ["level2"], "product_ids": ["BTC-USD"]}, {("level2", "ETH-USD"), ("full", "BTC-USD")}),
+        ({"channels": ["level2"]}, {("full", "BTC-USD")}),
+        ({"product_ids": ["BTC-USD"]}, {("level2", "ETH-USD")}),
+        ({}, set()),
+        ({"channels": ["ticker"]}, {("level2", "BTC-USD"), ("level2", "ETH-USD"), ("full", "BTC-USD")}),
+    ],
+)
+def test_unsubscribing_takes_what_is_named(fields, left):
+    """Without products the whole channel goes, without channels every channel of the products."""
+    subscriptions = Subscriptions()
+    subscriptions.add([("level2", "BTC-USD"), ("level2", "ETH-USD"), ("full", "BTC-USD")])
+    subscriptions.remove(read_wishes(fields, default=CHANNELS))
+    assert set(subscriptions) == left
