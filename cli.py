@@ -17,7 +17,6 @@ from cluster.welcome import address, welcome
 from shared import keys
 from shared.errors import MatchboxError
 from shared.instrument import DEFAULT_SCALE, price_text, quantity_text
-from shared.settings import Settings
 
 WIDE = 180
 """Columns of a table that does not go to a terminal."""
@@ -113,7 +112,7 @@ def start(detach: bool, demo: bool, **options: Any) -> None:
     if detach:
         record = background.start(settings, demo=demo)
         found = Session(settings.data).redis.hlen(keys.INSTRUMENTS)
-        click.echo(_welcome(settings, demo, found > 0))
+        click.echo(welcome(settings, demo=demo, has_instruments=found > 0))
         click.echo(f"\nIt runs in the background (pid {record.pid}).")
     else:
         echo("starting; Ctrl-C stops it")
@@ -121,12 +120,8 @@ def start(detach: bool, demo: bool, **options: Any) -> None:
             settings,
             demo=demo,
             echo=echo,
-            on_ready=lambda _, symbols: echo(f"\n{_welcome(settings, demo, bool(symbols))}\n"),
+            on_ready=lambda _, symbols: echo(f"\n{welcome(settings, demo=demo, has_instruments=bool(symbols))}\n"),
         )
-
-
-def _welcome(settings: Settings, demo: bool, has_instruments: bool) -> str:
-    return welcome(settings, demo=demo, has_instruments=has_instruments, version=version())
 
 
 @cli.command()

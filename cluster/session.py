@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 
 def settings_with(**changes: Any) -> Settings:
-    """Settings from the environment and ``.env``, under what the command line says."""
-    return load_settings().with_changes(**changes)
+    """Settings from the environment and ``.env``, under what the command line says.
+
+    The data folder is absolute: the processes of the cluster run in it, and would look for a relative one there.
+    """
+    settings = load_settings().with_changes(**changes)
+    return settings.with_changes(data=str(settings.data_dir))
 
 
 class Session:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shlex
 
 from shared.settings import Settings
 
@@ -37,11 +38,11 @@ async def answers(host: str, port: int) -> bool:
         return False
 
 
-def welcome(settings: Settings, *, demo: bool, has_instruments: bool, version: str) -> str:
+def welcome(settings: Settings, *, demo: bool, has_instruments: bool) -> str:
     """What ``start`` says once the exchange is open."""
     url = address(settings)
-    data = f" --data {settings.data}" if settings.data != Settings().data else ""
-    lines = [f"Matchbox {version} is open at {url}", ""]
+    data = f" --data {shlex.quote(settings.data)}" if settings.data_dir != Settings().data_dir else ""
+    lines = [f"Matchbox is open at {url}", ""]
     if demo:
         lines += [f"  watch it     {url}/", f"  the book     curl '{url}/products/BTC-USD/book?level=2'"]
     elif not has_instruments:

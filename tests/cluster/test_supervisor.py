@@ -27,19 +27,35 @@ def is_running(cluster, name, not_pid=0):
     return found.get("state") == "running" and found["pid"] == cluster.pid(name) != not_pid
 
 
+def wait_until_all_run(cluster):
+    for name in ("engine:BTC-USD", "engine:ETH-USD", "ledger:0", "gateway:0", "pusher", "demo"):
+        wait_for(partial(is_running, cluster, name), 10, f"{name} runs")
+
+
 @pytest.fixture
-def cluster(clusters):
+def cluster(clusters, database_url):
+    """An open cluster that uses the tests' PostgreSQL: making one's own takes seconds."""
+    made = clusters()
+    made.start("--demo", database_url=database_url)
+    made.wait_until_open()
+    wait_until_all_run(made)
+    return made
+
+
+@pytest.fixture
+def whole_cluster(clusters):
+    """An open cluster that runs both servers itself."""
     made = clusters()
     made.start("--demo")
     made.wait_until_open()
-    for name in ("engine:BTC-USD", "engine:ETH-USD", "ledger:0", "gateway:0", "pusher", "demo"):
-        wait_for(partial(is_running, made, name), 10, f"{name} runs")
+    wait_until_all_run(made)
     return made
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_nothing_behind(cluster, number):
+def test_a_stop_leaves_nothing_behind(whole_cluster, number):
     """After Ctrl-C or SIGTERM there is no process, no socket, no lock and no record, and the exit code is 0."""
+    cluster = whole_cluster
     pids = cluster.pids()
     assert len(pids) > 8
     assert cluster.stop(number) == 0
@@ -67,8 +83,9 @@ def test_hung_workers_are_told_from_dead_ones(cluster):
     assert "engine:BTC-USD hangs; killing it" in cluster.said()
 
 
-def test_servers_that_die_come_back_and_so_does_everything(cluster):
+def test_servers_that_die_come_back_and_so_does_everything(whole_cluster):
     """Kill -9 of Valkey and PostgreSQL: both are restarted, what was written is there, no worker was touched."""
+    cluster = whole_cluster
     with cluster.redis() as client:
         client.set("kept", "1")
     workers = {name: cluster.pid(name) for name in ("ledger:0", "engine:BTC-USD", "gateway:0")}
@@ -97,11 +114,11 @@ def test_a_server_that_stays_away_does_not_eat_the_cpu(cluster):
     assert workers == {name: cluster.pid(name) for name in workers}
 
 
-def test_ten_quick_exits_halt_the_instrument_and_resume_opens_it(clusters):
+def test_ten_quick_exits_halt_the_instrument_and_resume_opens_it(clusters, database_url):
     """A worker that ends at once ten times is given up with its last words; the others trade; resume tries again."""
     cluster = clusters()
     cluster.set_mood("engine:BTC-USD", "crash")
-    cluster.start("--demo", "--impatient")
+    cluster.start("--demo", "--impatient", database_url=database_url)
     cluster.wait_until_open()
     wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "halted", 20, "halted")
     reason = "engine:BTC-USD: the first entry cannot be read"
@@ -117,8 +134,9 @@ def test_ten_quick_exits_halt_the_instrument_and_resume_opens_it(clusters):
     wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "running", 3, "runs again")
 
 
-def test_a_killed_supervisor_leaves_no_orphans(cluster):
+def test_a_killed_supervisor_leaves_no_orphans(whole_cluster):
     """Kill -9 of the supervisor: its processes end with it, and the next start finds nothing in its way."""
+    cluster = whole_cluster
     pids = cluster.pids()
     cluster.process.kill()
     cluster.process.wait()
@@ -141,11 +159,11 @@ def test_instruments_come_and_go_while_it_runs(cluster):
     assert cluster.pid("ledger:0") == ledger
 
 
-def test_a_worker_that_ignores_the_stop_is_killed_in_time(clusters):
+def test_a_worker_that_ignores_the_stop_is_killed_in_time(clusters, database_url):
     """A worker that does not stop within drain_ms holds nothing up."""
     cluster = clusters()
     cluster.set_mood("engine:BTC-USD", "stubborn")
-    cluster.start("--demo", drain_ms=1000)
+    cluster.start("--demo", drain_ms=1000, database_url=database_url)
     cluster.wait_until_open()
     began = time.monotonic()
     assert cluster.stop() == 0
@@ -185,10 +203,10 @@ def test_a_second_supervisor_is_refused(cluster, clusters):
     assert cluster.state("ledger:0")["state"] == "running"
 
 
-def test_the_number_of_shards_stays(cluster):
+def test_the_number_of_shards_stays(cluster, database_url):
     """A later start with another number of shards is refused, and everything is stopped again."""
     assert cluster.stop() == 0
-    cluster.start(shards=2)
+    cluster.start(shards=2, database_url=database_url)
     assert cluster.process.wait(30) == 1
     assert "made with 1 account shards, MATCHBOX_SHARDS=2 cannot change that" in cluster.said()
     assert not cluster.leftovers()
