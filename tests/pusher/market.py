@@ -51,7 +51,7 @@ class Market:
         for symbol in symbols:
             self.configure(symbol)
         for account in self.accounts:
-            for currency in {part for symbol in symbols for part in symbol.split("-")}:
+            for currency in sorted({part for symbol in symbols for part in symbol.split("-")}):
                 self.request(TransferRequest(self.request_id(), account, currency, 10**17))
 
     def configure(self, symbol, **rules):

@@ -24,12 +24,12 @@ class Ear:
     def __init__(self):
         self.heard = []
 
-    async def listen(self, client):
-        """Subscribe, then note everything until cancelled."""
+    async def listen(self, client, channels):
+        """Subscribe (to all: without channels), then note everything until cancelled."""
         async with client.pubsub() as channel:
-            await channel.psubscribe("*")
+            await (channel.subscribe(*channels) if channels else channel.psubscribe("*"))
             async for message in channel.listen():
-                if message["type"] == "pmessage":
+                if message["type"] in ("message", "pmessage"):
                     self.heard.append((message["channel"].decode(), json.loads(message["data"])))
 
     def on(self, channel):
@@ -38,11 +38,11 @@ class Ear:
 
 
 @contextlib.asynccontextmanager
-async def lanes(url, **settings):
-    """A publisher that has found the logs, and an ear."""
+async def lanes(url, *channels, **settings):
+    """A publisher that has found the logs, and an ear on ``channels`` (without: on all)."""
     client, ear = connect_async(url), Ear()
     publisher = Publisher(client, Settings(redis_url=url, **settings))
-    hearing = asyncio.create_task(ear.listen(client))
+    hearing = asyncio.create_task(ear.listen(client, channels))
     try:
         await asyncio.sleep(0.05)
         await publisher.step(0)
@@ -117,6 +117,26 @@ def test_live_updates_are_conflated(redis_url):
         newest = range(book.trade_id - len(only["trades"]) + 1, book.trade_id + 1)
         assert [trade["trade_id"] for trade in only["trades"]] == list(newest)
         assert 50 < len(only["trades"]) <= 100
+
+
+def test_who_listens_to_one_channel_hears_all_of_it(redis_url):
+    """What nobody listens to is not made, but a listener of one channel misses nothing, and prices are always set."""
+    market = Market(redis_url)
+
+    async def hear(*channels):
+        async with lanes(redis_url, *channels) as (publisher, ear):
+            market.trade(100)
+            market.write()
+            await publish_all(publisher)
+            return {channel for channel, _ in ear.heard}
+
+    market.write()
+    for channel in ("order.updates", "balance.updates", "BTC-USD.live"):
+        assert asyncio.run(hear(channel)) == {channel}
+    book = market.books["ETH-USD"]
+    assert market.client.get("ETH-USD.price").decode() == price_text(
+        market.ledgers[0].instruments["ETH-USD"], book.last_price
+    )
 
 
 def test_the_past_is_not_told_again(redis_url):

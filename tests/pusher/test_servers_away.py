@@ -14,6 +14,9 @@ from tests.pusher.test_writer import writer_for
 from tests.servers import PostgreSQL, Valkey
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def own_database():
     """A PostgreSQL that a test may kill."""

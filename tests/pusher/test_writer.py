@@ -82,6 +82,7 @@ def test_exactly_once_when_cancelled_anywhere(redis_url, database_url, seed):
     assert_mirrors(database_url, market)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 def test_exactly_once_when_killed(redis_url, database_url, point):
     """A writer killed (SIGKILL) at each step of a batch, the first or a later one, leaves no row lost or doubled."""
@@ -292,3 +293,18 @@ def test_a_new_instrument_is_found(redis_url, database_url):
     assert halted_after(redis_url, database_url, market, add) == {}
     assert position(database_url, keys.instrument_tag("SOL-USD")) > 0
     assert_mirrors(database_url, market)
+
+
+def test_a_commit_that_was_not_published_is_at_the_next_start(redis_url, database_url):
+    """What PostgreSQL has is told to Redis also if the writer died in between and nothing new came since."""
+    market = Market(redis_url)
+    assert halted_after(redis_url, database_url, market, lambda: None) == {}
+    for tag in market.lengths:
+        market.client.delete(keys.consumers(keys.log(tag)))
+
+    async def scenario():
+        async with writer_for(redis_url, database_url) as writer:
+            assert await writer.write() == 0
+
+    asyncio.run(scenario())
+    assert positions_published(market.client, market)

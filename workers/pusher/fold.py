@@ -93,7 +93,7 @@ class LedgerChanges:
         )  # fmt: skip
         order = self._order(event.order_id)
         order.hold -= taken_from_hold(event)
-        order.take(event.quantity)
+        order.remaining -= event.quantity  # a market order's is set by its closure, in the same entry
         order.filled += event.quantity
         order.executed_value += event.cost
         order.fees += event.fee
@@ -183,10 +183,10 @@ class BookChanges:
 
     def _change(self, symbol: str, event: Change, _time: int) -> None:
         self.sequences[symbol] = event.sequence
-        if event.order_id != self._arriving or event.order_id in self.opened:
-            self._reduce(event.order_id, event.old_quantity - event.new_quantity)
+        self._reduce(event.order_id, event.old_quantity - event.new_quantity)
 
     def _reduce(self, order_id: int, quantity: int) -> None:
+        """Take from a resting order; where the order is an arriving one, there is no row that this changes."""
         resting = self.opened.get(order_id) or self.resting_changes.get(order_id)
         if resting is None:
             resting = self.resting_changes[order_id] = RestingChange(order_id, 0)

@@ -2,11 +2,12 @@
 
 Replicas of the books and ledgers are folded from the logs, from their ends on: the past is not told again. What
 changed is published conflated: one message an instrument and round, one a balance and round. Pub/sub promises nothing,
-so nothing here is remembered or repeated; who needs every event reads the logs.
+so nothing here is remembered or repeated; who needs every event reads the logs. What nobody listens to is not made: it
+would cost more than all the rest. Who subscribes before acting hears of the act, since listeners are counted after the
+logs are read.
 """
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -85,19 +86,23 @@ class Publisher:
 
     async def step_balances(self) -> None:
         """One round of the balance lane: publish the balances that changed, as they are now."""
-        left = self._settings.balance_batch
-        pipe = self._client.pipeline(transaction=False)
-        for replica in self._ledgers.values():
-            for update in replica.take_balances(left):
-                pipe.publish(self._settings.balance_update_channel, _encode(update))
-            left = self._settings.balance_batch - len(pipe)
-        if len(pipe):
-            try:
-                await pipe.execute()
-            except RedisError as error:
-                self._redis.down(error)
+        left, channel = self._settings.balance_batch, self._settings.balance_update_channel
+        if not any(replica.changed for replica in self._ledgers.values()):
+            return
+        try:
+            if not await self._heard([channel]):
                 for replica in self._ledgers.values():
-                    replica.mark_all()
+                    replica.changed.clear()
+                return
+            pipe = self._client.pipeline(transaction=False)
+            for replica in self._ledgers.values():
+                for update in replica.take_balances(left - len(pipe)):
+                    pipe.publish(channel, _encode(update))
+            await pipe.execute()
+        except RedisError as error:
+            self._redis.down(error)
+            for replica in self._ledgers.values():
+                replica.mark_all()
 
     # --- following -------------------------------------------------------------------------------
 
@@ -110,20 +115,35 @@ class Publisher:
         except LogGap as gap:
             self._drop(gap.stream, gap)
             return False
-        orders: list[OrderUpdate] = []
+        if not found:
+            return False
+        channels = [self._settings.order_update_channel, *(keys.live(one.symbol) for one in self._books.values())]
+        heard = await self._heard(channels)
+        orders: list[OrderUpdate] | None = [] if channels[0] in heard else None
         for stream in sorted(found, key=lambda one: one in self._books):  # ledgers first: books speak of their orders
             await self._fold(stream, found[stream], orders)
-        await self._publish(found.keys() & self._books.keys(), orders)
+        await self._publish([self._books[one] for one in found if one in self._books], orders or [], heard)
         return any(len(entries) == count for entries in found.values())
 
-    async def _fold(self, stream: str, entries: Entries, orders: list[OrderUpdate]) -> None:
+    async def _heard(self, channels: list[str]) -> set[str]:
+        """Those of the channels that anybody listens to; all, if anybody listens to patterns of names."""
+        if await self._client.pubsub_numpat():
+            return set(channels)
+        counts = await self._client.pubsub_numsub(*channels)
+        return {name.decode() for name, count in counts if count}
+
+    async def _fold(self, stream: str, entries: Entries, orders: list[OrderUpdate] | None) -> None:
+        """Follow the entries, and add what is to tell of orders to ``orders`` (None: nothing is)."""
         ledger, book = self._ledgers.get(stream), self._books.get(stream)
         try:
             for count, (_, payload) in enumerate(entries):
                 if ledger is not None:
-                    orders += ledger.fold(payload)
+                    told = ledger.fold(payload, tell=orders is not None)
                 elif book is not None:
-                    orders += filter(None, map(self._resting, book.fold(payload)))
+                    opened = book.fold(payload)
+                    told = [] if orders is None else [one for one in map(self._resting, opened) if one]
+                if orders is not None:
+                    orders += told
                 if count % _CHUNK == 0:
                     await asyncio.sleep(0)
         except (CorruptState, msgspec.DecodeError) as error:
@@ -135,19 +155,18 @@ class Publisher:
         replica = self._ledgers.get(keys.log(keys.shard_tag(order_id & _SHARD)))
         return replica.resting(order_id) if replica else None
 
-    async def _publish(self, streams: Iterable[str], orders: list[OrderUpdate]) -> None:
+    async def _publish(self, books: list[BookReplica], orders: list[OrderUpdate], heard: set[str]) -> None:
         pipe = self._client.pipeline(transaction=False)
         for order in orders:
             pipe.publish(self._settings.order_update_channel, _encode(order))
-        for stream in streams:
-            replica = self._books.get(stream)
-            update = replica.take_update() if replica else None
-            if replica is None or update is None:
-                continue
-            pipe.publish(keys.live(update.instrument), _encode(update))
-            if update.price and update.price != replica.price:
-                pipe.set(keys.price(update.instrument), update.price)
-                replica.price = update.price
+        for book in books:
+            channel = keys.live(book.symbol)
+            if channel not in heard:
+                book.trades.clear()
+            elif update := book.take_update():
+                pipe.publish(channel, _encode(update))
+            if price := book.take_price():
+                pipe.set(keys.price(book.symbol), price)
         if len(pipe):
             await pipe.execute()
 
@@ -187,9 +206,9 @@ class Publisher:
         except CorruptState as error:
             self._tell_broken(stream, error)
             return
-        self._books[stream] = BookReplica(book)
+        replica = self._books[stream] = BookReplica(symbol, book)
         self._follows(stream, position)
-        await self._publish([stream], [])
+        await self._publish([replica], [], await self._heard([keys.live(symbol)]))
 
     def _follows(self, stream: str, position: int) -> None:
         self._positions[stream] = position

@@ -1,6 +1,8 @@
 """A book and a ledger that follow their logs, and remember what of them was not published yet. No I/O."""
 
 from collections import deque
+from collections.abc import Iterable
+from itertools import islice
 
 from shared.messages import (
     FEE_ACCOUNT,
@@ -8,6 +10,7 @@ from shared.messages import (
     Closed,
     Filled,
     HoldReduced,
+    LedgerEntry,
     LedgerEvent,
     Match,
     Open,
@@ -17,6 +20,7 @@ from shared.messages import (
 )
 from workers.engine.book import OrderBook
 from workers.ledger.ledger import Ledger
+from workers.ledger.orders import OpenOrder
 from workers.ledger.settlement import hold_currency
 from workers.pusher import updates
 
@@ -25,12 +29,13 @@ TRADES_MAX = 100
 
 
 class BookReplica:
-    """A book that follows its log. ``trades``: (time, match) each that no live update told of."""
+    """The book of ``symbol``, following its log. ``trades``: (time, match) each that no live update told of."""
 
-    def __init__(self, book: OrderBook) -> None:
+    def __init__(self, symbol: str, book: OrderBook) -> None:
+        self.symbol = symbol
         self.book = book
         self.trades: deque[tuple[int, Match]] = deque(maxlen=TRADES_MAX)
-        self.price = ""  # as last published
+        self._price = 0  # as last published
 
     def fold(self, payload: bytes) -> list[int]:
         """Follow an entry. Answers the orders that came to rest. Raises ``CorruptState``."""
@@ -47,6 +52,14 @@ class BookReplica:
         self.trades.clear()
         return update
 
+    def take_price(self) -> str:
+        """The price of the last trade, if it is not the one that was taken before; else empty."""
+        last_price = self.book.last_price
+        if last_price == self._price or self.book.instrument is None:
+            return ""
+        self._price = last_price
+        return updates.last_price(self.book.instrument, self.book)
+
 
 class LedgerReplica:
     """A ledger that follows its log. ``changed``: (account, currency) of each balance that was not told since."""
@@ -55,25 +68,36 @@ class LedgerReplica:
         self.ledger = ledger
         self.changed: dict[tuple[int, str], None] = {}  # in the order in which they changed
 
-    def fold(self, payload: bytes) -> list[updates.OrderUpdate]:
-        """Follow an entry. Answers the orders it changed, each once, as they are after it. Raises ``CorruptState``."""
+    def fold(self, payload: bytes, *, tell: bool) -> list[updates.OrderUpdate]:
+        """Follow an entry. Answers, if asked to, the orders it changed, each once, as they are after it.
+
+        Raises ``CorruptState``.
+        """
         entry = decode_ledger_entry(payload)
-        closing = {one.order_id: self.ledger.order(one.order_id) for one in entry.events if type(one) is Closed}
+        orders = {}
+        for event in entry.events:
+            if type(event) is Closed:
+                orders[event.order_id] = self.ledger.order(event.order_id)  # soon it is gone
         self.ledger.fold_entry(entry)
-        found: dict[int, updates.OrderUpdate] = {}
         for event in entry.events:
             self._mark(event)
-            if isinstance(event, Accepted | Filled | HoldReduced | Closed):
-                order = closing.get(event.order_id) or self.ledger.order(event.order_id)
-                if order is None:
-                    continue
-                instrument = self.ledger.instruments[event.instrument]
-                if type(event) is Closed:
-                    found[event.order_id] = updates.done_update(instrument, order, event, entry.time)
-                else:
-                    status = "pending" if type(event) is Accepted else "open"
-                    found[event.order_id] = updates.order_update(instrument, order, status, entry.time)
-        return list(found.values())
+        return list(self._told(entry, orders)) if tell else []
+
+    def _told(self, entry: LedgerEntry, closed: dict[int, OpenOrder | None]) -> Iterable[updates.OrderUpdate]:
+        found: dict[int, updates.OrderUpdate] = {}
+        for event in entry.events:
+            if not isinstance(event, Accepted | Filled | HoldReduced | Closed):
+                continue
+            order = closed.get(event.order_id) or self.ledger.order(event.order_id)
+            if order is None:
+                continue
+            instrument = self.ledger.instruments[event.instrument]
+            if type(event) is Closed:
+                found[event.order_id] = updates.done_update(instrument, order, event, entry.time)
+            elif event.order_id not in closed:  # else its end is told, and no more
+                status = "pending" if type(event) is Accepted else "open"
+                found[event.order_id] = updates.order_update(instrument, order, status, entry.time)
+        return found.values()
 
     def resting(self, order_id: int) -> updates.OrderUpdate | None:
         """The update that an order rests on its book now; None if the ledger has closed it already."""
@@ -90,9 +114,8 @@ class LedgerReplica:
 
     def take_balances(self, most: int) -> list[updates.BalanceUpdate]:
         """Up to ``most`` balances that changed, as they are now, the longest waiting first."""
-        keys = list(self.changed)[:most]
         found = []
-        for account, currency in keys:
+        for account, currency in list(islice(self.changed, most)):
             del self.changed[account, currency]
             balance = self.ledger.balances(account)[currency]
             scale = self.ledger.scales[currency]
@@ -104,7 +127,7 @@ class LedgerReplica:
             base, _, quote = event.instrument.partition("-")
             self._changed(event.account, base)
             self._changed(event.account, quote)
-        elif isinstance(event, Accepted | HoldReduced | Closed):
+        elif isinstance(event, (Accepted, HoldReduced, Closed)):
             self._changed(event.account, hold_currency(event.side, event.instrument))
         elif isinstance(event, Transferred):
             self._changed(event.account, event.currency)

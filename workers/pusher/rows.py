@@ -73,11 +73,6 @@ class OrderRow(msgspec.Struct, gc=False):
     cause: str = ""
     done_at: int = 0
 
-    def take(self, quantity: int) -> None:
-        """A trade took ``quantity`` (an order by funds has no remaining quantity)."""
-        if self.quantity:
-            self.remaining -= quantity
-
     def leave(self, remaining: int) -> None:
         """Say what remains."""
         self.remaining = remaining
@@ -101,10 +96,6 @@ class OrderChange(msgspec.Struct, gc=False):
     done_reason: str = ""
     cause: str = ""
     done_at: int = 0
-
-    def take(self, quantity: int) -> None:
-        """A trade took ``quantity``."""
-        self.remaining -= quantity
 
     def leave(self, remaining: int) -> None:
         """Say what remains; the trades so far are in that."""

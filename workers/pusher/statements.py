@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Text, bindparam, case, cast, column, delete, func, select, update
+from sqlalchemy import JSON, Text, bindparam, cast, column, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.schema import Table
 
@@ -97,13 +97,11 @@ def _set_sequences() -> Any:
 
 def _change_orders() -> Any:
     rows, now = _recordset(orders, OrderChange, remaining_set="remaining"), orders.c
-    remaining = func.coalesce(rows.c.remaining_set, now.remaining)
     return (
         update(orders)
         .values(
             hold=now.hold + rows.c.hold,
-            # An order by funds has no quantity, so trades take nothing from it.
-            remaining=case((now.quantity == 0, remaining), else_=remaining + rows.c.remaining),
+            remaining=func.coalesce(rows.c.remaining_set, now.remaining) + rows.c.remaining,
             filled=now.filled + rows.c.filled,
             executed_value=now.executed_value + rows.c.executed_value,
             fees=now.fees + rows.c.fees,
