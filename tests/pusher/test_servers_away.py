@@ -13,7 +13,6 @@ from tests.pusher.mirror import assert_mirrors
 from tests.pusher.test_writer import writer_for
 from tests.servers import PostgreSQL, Valkey
 
-
 pytestmark = pytest.mark.slow
 
 
