@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.gateway.feed.subscriptions import CHANNELS, FeedError, Subscriptions, read_wishes
+from workers.gateway.feed.subscriptions import FeedError, Subscriptions, read_end, read_wishes
 
 KNOWN = ["BTC-USD", "ETH-USD"]
 
@@ -91,5 +91,13 @@ def test_unsubscribing_takes_what_is_named(fields, left):
     """Without products the whole channel goes, without channels every channel of the products."""
     subscriptions = Subscriptions()
     subscriptions.add([("level2", "BTC-USD"), ("level2", "ETH-USD"), ("full", "BTC-USD")])
-    subscriptions.remove(read_wishes(fields, default=CHANNELS))
+    subscriptions.remove(read_end(fields))
     assert set(subscriptions) == left
+
+
+def test_a_channel_without_products_ends_whatever_products_are_named():
+    """Clients that always send product_ids can leave status, too."""
+    subscriptions = Subscriptions()
+    subscriptions.add(plan(channels=["status"]))
+    assert subscriptions.remove(read_end({"product_ids": ["BTC-USD"]})) == []
+    assert subscriptions.remove(read_end({"channels": ["status"], "product_ids": ["BTC-USD"]})) == [("status", "")]

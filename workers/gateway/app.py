@@ -1,5 +1,6 @@
 """The gateway's application: its parts put together, its routes, and every error as ``{"message": ...}``."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
@@ -56,6 +57,7 @@ async def feed(socket: WebSocket[Any, Any, Any], gateway: Gateway) -> None:
     try:
         while (message := await socket.receive())["type"] != "websocket.disconnect":
             await connection.receive(message.get("text") or message.get("bytes") or "")  # type: ignore[arg-type]
+            await asyncio.sleep(0)  # a queue full of messages does not suspend: let others have their turn
     finally:
         connection.leave()
         figures.SOCKETS.dec()

@@ -10,11 +10,11 @@ from workers.gateway.feed.messages import error, frame
 from workers.gateway.feed.socket import FeedSocket
 from workers.gateway.feed.subscriptions import (
     AUTHENTICATION_FAILED,
-    CHANNELS,
     INVALID,
     SUBSCRIBE_FAILED,
     FeedError,
     Subscriptions,
+    read_end,
     read_wishes,
 )
 from workers.gateway.json_input import decode_object
@@ -76,8 +76,7 @@ class Connection:
         self._hub.add(self._socket, topics)
 
     async def _unsubscribe(self, fields: dict[str, object]) -> None:
-        wishes = read_wishes(fields, default=CHANNELS)
-        self._hub.remove(self._socket, self._subscriptions.remove(wishes))
+        self._hub.remove(self._socket, self._subscriptions.remove(read_end(fields)))
         self._socket.send(frame(self._subscriptions.answer()))
 
     async def _authenticate(self, fields: dict[str, object]) -> Caller:

@@ -39,8 +39,13 @@ class Wish(msgspec.Struct, frozen=True):
     products: tuple[str, ...] | None
 
 
+def read_end(fields: dict[str, object]) -> list[Wish]:
+    """What an unsubscription names; without channels, all of them. Raises ``FeedError``."""
+    return read_wishes(fields, WITH_PRODUCTS if fields.get("product_ids") else CHANNELS)
+
+
 def read_wishes(fields: dict[str, object], default: tuple[str, ...] = (_DEFAULT,)) -> list[Wish]:
-    """The channels and products a message names. Raises ``FeedError``."""
+    """The channels and products a subscription names. Raises ``FeedError``."""
     shared = _products(fields.get("product_ids"), "product_ids")
     channels = fields.get("channels")
     if channels is None:
@@ -110,11 +115,7 @@ class Subscriptions:
 
     def remove(self, wishes: list[Wish]) -> list[Topic]:
         """Forget what the wishes name (without products: the whole channel); answers what was there."""
-        gone = [
-            topic
-            for topic in self._topics
-            if any(wish.channel == topic[0] and (wish.products is None or topic[1] in wish.products) for wish in wishes)
-        ]
+        gone = [topic for topic in self._topics if any(_names(wish, topic) for wish in wishes)]
         for topic in gone:
             del self._topics[topic]
         return gone
@@ -128,3 +129,9 @@ class Subscriptions:
             "type": "subscriptions",
             "channels": [{"name": name, "product_ids": products} for name, products in channels.items()],
         }
+
+
+def _names(wish: Wish, topic: Topic) -> bool:
+    """Whether a wish names a topic."""
+    channel, product = topic
+    return wish.channel == channel and (not product or wish.products is None or product in wish.products)

@@ -1,0 +1,288 @@
+"""The WebSocket feed against real workers: what is heard is what the books did, and bad messages are answered."""
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import msgspec
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.gateway.ear import Levels, Orders
+from tests.harness import BTC_USD
+
+
+class Client:
+    """A WebSocket client that keeps what it heard."""
+
+    def __init__(self, cluster, closing, path="/"):
+        url = cluster.url.replace("http", "ws") + path
+        self.socket = closing.enter_context(connect(url, max_size=None, compression=None, close_timeout=0.2))
+        self.heard = []
+
+    def send(self, **fields):
+        self.socket.send(json.dumps(fields))
+
+    def subscribe(self, *channels, products=("BTC-USD",), **fields):
+        self.send(type="subscribe", product_ids=list(products), channels=list(channels), **fields)
+        return self.until("subscriptions")
+
+    def until(self, *types, timeout_s=5.0, **wanted):
+        """The next message of a type, with these fields."""
+        end = time.monotonic() + timeout_s
+        while True:
+            message = msgspec.json.decode(self.socket.recv(timeout=max(0, end - time.monotonic())))
+            self.heard.append(message)
+            if message["type"] in types and wanted.items() <= message.items():
+                return message
+
+    def of(self, *types):
+        return [message for message in self.heard if message["type"] in types]
+
+
+@pytest.fixture
+def ws(cluster):
+    """Opens clients and closes them all in the end."""
+    with ExitStack() as closing:
+        yield lambda path="/": Client(cluster, closing, path)
+
+
+@pytest.fixture
+def pair(cluster):
+    """Two users with money, and no order of anybody on the books afterwards."""
+    users = cluster.user(USD="10000", BTC="10"), cluster.user(USD="10000", BTC="10")
+    yield users
+    for user in users:
+        user.call("DELETE", "/orders")
+
+
+@contextmanager
+def trading(pair, seconds=2.0):
+    """The two users trade meanwhile."""
+    stop = threading.Event()
+
+    def trade():
+        alice, bob = pair
+        count = 0
+        while not stop.is_set():
+            count += 1
+            alice.order("sell", f"{100 + count % 3}.00", "0.003")
+            bob.order("buy", f"{99 + count % 3}.00", "0.002", **({"stp": "co"} if count % 2 else {}))
+            if count % 7 == 0:
+                alice.call("DELETE", "/orders")
+
+    thread = threading.Thread(target=trade)
+    thread.start()
+    try:
+        yield
+        time.sleep(seconds)
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("path", ["/", "/ws", "/?", "/ws/"])
+def test_the_feed_is_where_clients_look_for_it(cluster, ws, path):
+    """At / and /ws, with an empty query as ccxt asks for it."""
+    answer = ws(path).subscribe("heartbeat")
+    assert answer["channels"] == [{"name": "heartbeat", "product_ids": ["BTC-USD"]}]
+
+
+def test_an_order_on_all_channels(cluster, ws, pair):
+    """One trade is heard on each channel, in Coinbase's words, and the user's messages are its own."""
+    alice, bob = pair
+    client, owner = ws(), ws("/?")
+    client.subscribe("full", "ticker", "heartbeat")
+    levels, matches = ws(), ws()
+    levels.subscribe("level2")
+    levels.until("snapshot")
+    matches.subscribe("matches")
+    owner.subscribe("user", **bob.login())
+    sell = alice.order("sell", "120.00", "0.5")
+    buy = bob.order("buy", "121.00", "0.2", client_oid="mine")
+    match = client.until("match", maker_order_id=sell["id"])
+    assert (
+        match.items() >= {"taker_order_id": buy["id"], "price": "120.00", "size": "0.20000000", "side": "sell"}.items()
+    )
+    assert client.of("received")[0]["order_id"] == sell["id"]
+    assert client.of("open")[0].items() >= {"order_id": sell["id"], "remaining_size": "0.50000000"}.items()
+    assert client.until("done")["reason"] == "filled"
+    ticker = client.until("ticker")
+    assert (ticker["price"], ticker["side"], ticker["best_ask_size"]) == ("120.00", "buy", "0.30000000")
+    assert client.until("heartbeat")["last_trade_id"] == match["trade_id"]
+    assert matches.until("match")["trade_id"] == match["trade_id"]
+    assert levels.until("l2update")["changes"] == [["sell", "120.00", "0.50000000"]]
+    assert levels.until("l2update")["changes"] == [["sell", "120.00", "0.30000000"]]
+    owner.until("done", order_id=buy["id"])
+    assert [message["type"] for message in owner.heard[1:]] == ["received", "match", "done"]
+    received, own = owner.of("received", "match")
+    assert (received["client_oid"], own["taker_fee_rate"]) == ("mine", "0.002000")
+    assert "maker_fee_rate" not in own
+
+
+def test_full_and_level2_stay_the_book_under_load(cluster, ws, pair):
+    """Subscribed in the middle of trading, with a snapshot by REST: no gap, first in first out, the same in the end."""
+    full, level2 = ws(), ws()
+    with trading(pair):
+        full.subscribe("full")
+        full.until("received", "open", "match", "done", "change")
+        book = Orders(cluster.http.get("/products/BTC-USD/book?level=3").json())
+        level2.subscribe("level2")
+    mirror, end = Levels(), time.monotonic() + 0.5
+    for client in (full, level2):
+        while time.monotonic() < end:
+            try:
+                client.until("nothing", timeout_s=0.3)
+            except TimeoutError:
+                break
+        end += 0.5
+    for message in full.of("received", "open", "match", "change", "done"):
+        book.take(message)
+    for message in level2.heard:
+        mirror.take(message)
+    final = Orders(cluster.http.get("/products/BTC-USD/book?level=3").json())
+    assert (book.sequence, book.sides) == (final.sequence, final.sides)
+    assert len(full.heard) > 100
+    sums = {
+        side: {p: sum(one[1] for one in queue) for p, queue in prices.items()} for side, prices in final.sides.items()
+    }
+    assert mirror.sides == sums
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "reason"),
+    [
+        ("{", "Invalid message", "not valid JSON"),
+        ("[]", "Invalid message", "must be a JSON object"),
+        ("", "Invalid message", "not valid JSON"),
+        ('{"type": "dance"}', "Invalid message", "type must be one of"),
+        ('{"type": ["subscribe"]}', "Invalid message", "type must be one of"),
+        ('{"type": "subscribe"}', "Failed to subscribe", "product_ids is missing"),
+        ('{"type": "subscribe", "product_ids": ["NO-NO"]}', "Failed to subscribe", '"NO-NO" is not a valid product'),
+        (
+            '{"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["x"]}',
+            "Failed to subscribe",
+            "valid channel",
+        ),
+        ('{"type": "subscribe", "channels": ["user"]}', "Authentication Failed", "the user channel needs"),
+        ('{"type": "subscribe", "channels": ["user"], "key": "a"}', "Authentication Failed", "is missing"),
+        (
+            '{"type":"subscribe","channels":["status"],"key":"a","signature":"b","passphrase":"c","timestamp":1}',
+            "Authentication Failed",
+            "expired",
+        ),
+        ('{"type": "unsubscribe", "channels": {}}', "Failed to subscribe", "channels must be"),
+    ],
+)
+def test_a_bad_message_is_answered_and_changes_nothing(cluster, ws, text, message, reason):
+    """Each error has a message and a reason, and the connection goes on as before."""
+    client = ws()
+    client.socket.send(text)
+    answer = client.until("error")
+    assert answer["message"] == message
+    assert reason in answer["reason"]
+    assert client.subscribe("heartbeat")["channels"] == [{"name": "heartbeat", "product_ids": ["BTC-USD"]}]
+
+
+def test_a_login_may_be_wrong_in_each_part(cluster, ws):
+    """Wrong signature, passphrase or key: Authentication Failed, with the reason."""
+    login = cluster.user().login()
+    for field in ("signature", "passphrase", "key"):
+        client = ws()
+        client.send(type="subscribe", product_ids=["BTC-USD"], channels=["user"], **(login | {field: "abcd"}))
+        assert client.until("error")["message"] == "Authentication Failed"
+
+
+def test_a_subscription_is_idempotent_and_can_be_ended(cluster, ws, pair):
+    """Twice the same brings one snapshot and each message once; after unsubscribing nothing comes."""
+    client = ws()
+    client.subscribe("level2")
+    client.subscribe("level2")
+    pair[0].order("buy", "10.00", "1")
+    client.until("l2update")
+    assert len(client.of("snapshot")) == 1
+    client.send(type="unsubscribe", product_ids=["BTC-USD"], channels=["level2"])
+    assert client.until("subscriptions")["channels"] == []
+    pair[0].order("buy", "10.00", "1")
+    with pytest.raises(TimeoutError):
+        client.until("l2update", timeout_s=0.5)
+    assert len(client.of("l2update")) == 1
+
+
+def test_level2_batch_brings_all_changes_in_fewer_messages(cluster, ws, pair):
+    """A batch tells what became of every level since the last one."""
+    client, mirror = ws(), Levels()
+    client.subscribe("level2_batch")
+    client.until("snapshot")
+    placed = [pair[0].order("buy", f"{10 + index}.00", "1") for index in range(5)]
+    pair[0].call("DELETE", f"/orders/{placed[2]['id']}")
+    book = cluster.http.get("/products/BTC-USD/book?level=2").json()
+    wanted = {float(row[0]) for row in book["bids"]}
+    for _ in range(20):
+        client.until("l2update")
+        mirror = Levels()
+        for message in client.heard:
+            mirror.take(message)
+        if {float(price) for price in mirror.sides["buy"]} == wanted:
+            break
+    assert {float(price) for price in mirror.sides["buy"]} == wanted
+
+
+def test_status_tells_of_a_halt(cluster, ws):
+    """A change of mode is told at once."""
+    client = ws()
+    client.subscribe("status", products=())
+    assert client.until("status")["products"][0]["id"] == "BTC-USD"
+    cluster.configure(msgspec.structs.replace(BTC_USD, mode="halted"))
+    try:
+        while not client.until("status")["products"][0]["trading_disabled"]:
+            pass
+    finally:
+        cluster.configure(BTC_USD)
+
+
+def test_a_message_that_is_too_long_ends_the_connection(cluster, ws):
+    """More than 64 KiB in one message: close code 1009."""
+    client = ws()
+    client.socket.send("x" * 70_000)
+    with pytest.raises(ConnectionClosed) as error:
+        client.until("nothing")
+    assert error.value.rcvd.code == 1009
+
+
+def test_who_does_not_read_is_cut_off_and_the_others_are_not(cluster, ws, pair):
+    """A client that never reads loses its connection instead of the gateway its memory; a reader hears everything."""
+    for index in range(3):
+        pair[0].order("buy", f"{10 + index}.00", "1")
+    host, port = cluster.settings.host, cluster.settings.port
+    deaf = socket.create_connection((host, port))
+    deaf.sendall(
+        f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    subscribe, unsubscribe = (
+        json.dumps({"type": word, "product_ids": ["BTC-USD"], "channels": ["status"]}).encode()
+        for word in ("subscribe", "unsubscribe")
+    )
+    reader = ws()
+    reader.subscribe("heartbeat")
+    deaf.settimeout(10)
+    assert b"101" in deaf.recv(4096)
+    frames = b"".join(struct.pack("!BBHI", 0x81, 0x80 | 126, len(text), 0) + text for text in (subscribe, unsubscribe))
+    with contextlib.suppress(OSError):  # it may be cut off while it still talks
+        for _ in range(20_000):
+            deaf.sendall(frames)
+    end = time.monotonic() + 30
+    while "matchbox_gateway_cut_off_total 1.0" not in cluster.http.get("/metrics").text:
+        assert time.monotonic() < end
+        reader.until("heartbeat")
+    with contextlib.suppress(OSError):
+        while deaf.recv(1 << 20):
+            pass
+    deaf.close()
+    reader.until("heartbeat")
