@@ -1,0 +1,147 @@
+"""The demo against a real gateway: a market at once, through restarts, and nothing left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from shared import keys
+from shared.instrument import make_instrument
+from shared.messages import InstrumentRequest
+from shared.submit import Submitter
+from tests.replay.exchange import ROOT, Exchange
+from workers.audit.run import audit
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+    """The first true answer of ``condition``."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def market(redis_url, database_url, tmp_path) -> Iterator[Exchange]:
+    """A cluster with a gateway, and one instrument that the demo knows."""
+    changes = {"data": str(tmp_path), "port": free_port()}
+    with Exchange(redis_url, database_url, "BTC-USD", **changes) as exchange:
+        rules = make_instrument("BTC-USD", "0.01", "0.00000001", maker_fee=1000, taker_fee=2000)
+        Submitter(exchange.client).submit_to_all(InstrumentRequest("add", rules))
+        exchange.client.hset(keys.INSTRUMENTS, "BTC-USD", msgspec.json.encode(rules))
+        exchange.start("gateway:0", "workers.gateway", "0")
+        exchange.wait()
+        yield exchange
+
+
+@pytest.fixture
+def start_demo(market) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Starts a demo that ends with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        environment = os.environ | market.settings.environment() | {"PYTHONPATH": str(ROOT)}
+        started.append(subprocess.Popen([sys.executable, "-m", "workers.demo"], cwd=ROOT, env=environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def get(market: Exchange, path: str) -> Any:
+    with urllib.request.urlopen(f"http://127.0.0.1:{market.settings.port}{path}", timeout=10) as answer:
+        return json.load(answer)
+
+
+def beat(market: Exchange) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(market.client.get(keys.beat("demo")) or b"{}")
+    return found
+
+
+def trade_id(market: Exchange) -> int:
+    try:
+        trades = get(market, "/products/BTC-USD/trades")
+    except urllib.error.HTTPError as error:  # 503: the gateway is not ready yet
+        if error.code != 503:
+            raise
+        return 0
+    return trades[0]["trade_id"] if trades else 0
+
+
+def supply(market: Exchange) -> dict[str, int]:
+    with psycopg.connect(market.settings.database_url) as connection:
+        rows = connection.execute(
+            "SELECT currency, sum(amount) FROM movements WHERE kind = 'transfer' GROUP BY currency"
+        )
+        return dict(rows.fetchall())
+
+
+def test_a_market_lives_and_leaves_nothing_behind(market, start_demo):
+    """Quotes on both sides and trades within seconds; SIGTERM: exit code 0 and no order left; money is given once."""
+    demo = start_demo()
+    until(lambda: trade_id(market) >= 5, "five trades")
+    sign = beat(market)
+    assert (sign["state"], sign["error"], sign["pid"]) == ("running", "", demo.pid)
+    assert sign["sequence"] > 10
+    book = get(market, "/products/BTC-USD/book?level=2")
+    assert len(book["bids"]) > 5
+    assert len(book["asks"]) > 5
+    demo.send_signal(signal.SIGTERM)
+    assert demo.wait(10) == 0
+    until(lambda: not any(get(market, "/products/BTC-USD/book?level=2")[side] for side in ("bids", "asks")), "no order")
+    given = until(lambda: supply(market), "deposits in PostgreSQL")
+    again = start_demo()
+    before = trade_id(market)
+    until(lambda: trade_id(market) > before + 2, "trades after the second start")
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(10) == 0
+    assert supply(market) == given
+    report = audit(market.settings)
+    assert (report.violations, report.notes) == ([], [])
+
+
+def test_it_survives_a_restart_of_the_gateway(market, start_demo):
+    """The gateway is killed: the demo says so in its beat, comes back by itself, and trades on."""
+    demo = start_demo()
+    until(lambda: trade_id(market) >= 3, "three trades")
+    market.kill("gateway:0")
+    until(lambda: beat(market)["error"], "a complaint in the beat")
+    market.client.delete(keys.beat("gateway:0"))
+    market.start("gateway:0", "workers.gateway", "0")
+    market.wait()
+    until(lambda: beat(market)["state"] == "running", "the demo's return")
+    before = trade_id(market)
+    until(lambda: trade_id(market) > before + 2, "trades after the restart")
+    assert demo.poll() is None
+
+
+def test_without_products_it_says_what_to_do(redis_url, database_url, tmp_path):
+    """No instrument that it knows: exit code 3 and one line."""
+    with Exchange(redis_url, database_url, data=str(tmp_path)) as exchange:
+        environment = os.environ | exchange.settings.environment() | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run([sys.executable, "-m", "workers.demo"], cwd=ROOT, env=environment, capture_output=True)
+        assert done.returncode == 3
+        last = done.stderr.decode().splitlines()[-1]
+        assert last.startswith(
+            "the demo trades BTC-USD and ETH-USD, and neither is listed; add one: matchbox instrument"
+        )
