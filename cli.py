@@ -391,6 +391,17 @@ def audit(data: str | None) -> None:
         raise SystemExit(1)
 
 
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[engine|gateway]...", type=click.Choice(["engine", "gateway"]))
+@click.option("--quick", is_flag=True, help="All of it in under 40 s.")
+def bench(names: tuple[str, ...], quick: bool) -> None:
+    """Measure this machine on private servers: tables, each with a last line of JSON."""
+    from importlib import import_module
+
+    for name in names or ("engine", "gateway"):
+        import_module(f"benchmarks.{name}").main(["--quick"] if quick else [], standalone_mode=False)
+
+
 def main() -> None:
     """Run the command line."""
     cli()
