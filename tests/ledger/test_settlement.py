@@ -142,6 +142,13 @@ def test_a_sell_holds_its_lots():
     assert reduction(order, BTC, 4) == HoldReduced(1, 256, "BTC-USD", 4, 18, "sell")
 
 
+def test_a_decrement_does_not_hold_again_what_rounding_charged_ahead():
+    """With 0.5 charged ahead, the fee of 5 lots at 7 (10.5) is covered by 10."""
+    order = an_order(hold=231, fee_rest=500_000)
+    assert reduction(order, BTC, 5).released == 231 - (105 + 10)
+    assert reduction(an_order(), BTC, 5).released == 231 - (105 + 11)
+
+
 def test_closing_releases_all_that_is_held():
     """Whatever the order still holds."""
     done = Done(3, 256, 1, "buy", "canceled", 7, 10, RejectReason.SELF_TRADE)

@@ -52,11 +52,6 @@ class OpenOrder(msgspec.Struct, array_like=True, gc=False):
         """Which of its ids keeps a second order from being made."""
         return "c" if self.client_id else "r"
 
-    @property
-    def key(self) -> str:
-        """Its id among the account's ids."""
-        return id_key(self.account, self.kind, self.client_id or self.request_id)
-
 
 class Past(msgspec.Struct, array_like=True, gc=False):
     """A closed order, or a transfer (``order_id`` 0), that is still remembered."""
@@ -99,7 +94,7 @@ class OrderIndex:
         if own is None:
             own = self._by_account[order.account] = {}
         own[order.order_id] = order
-        self._first[order.key] = order.order_id
+        self._first[id_key(order.account, order.kind, order.client_id or order.request_id)] = order.order_id
 
     def remove(self, order: OpenOrder) -> None:
         """The order is closed; its id is remembered for a while."""
@@ -124,7 +119,7 @@ class OrderIndex:
 
     def first(self, account: int, kind: IdKind, one: str) -> int | None:
         """The order that this id made (0: a transfer); None if the id is new."""
-        return self._first.get(f"{account}{kind}{one}")
+        return self._first.get(id_key(account, kind, one))
 
     def get(self, order_id: int) -> OpenOrder | None:
         """The open order, if it is one."""

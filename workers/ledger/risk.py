@@ -144,11 +144,9 @@ def _check_mode(request: OrderRequest, instrument: Instrument) -> Refusal | None
 
 def _check_shape(request: OrderRequest) -> Refusal | None:
     """What holds for any order."""
-    for name, value in (("price", request.price), ("size", request.quantity), ("funds", request.funds)):
-        if value < 0:
-            return _invalid(f"{name} must not be negative")
-        if value > MONEY_MAX:
-            return _invalid(f"{name} is too large")
+    price, size, funds = request.price, request.quantity, request.funds
+    if not (0 <= price <= MONEY_MAX and 0 <= size <= MONEY_MAX and 0 <= funds <= MONEY_MAX):
+        return _out_of_range({"price": price, "size": size, "funds": funds})
     if request.time_in_force == "GTT":
         return _invalid("time_in_force GTT is not yet supported: use GTC, IOC or FOK")
     if request.post_only and request.order_type == "market":
@@ -156,6 +154,11 @@ def _check_shape(request: OrderRequest) -> Refusal | None:
     if request.post_only and request.time_in_force != "GTC":
         return _invalid(f"post_only does not go with time_in_force {request.time_in_force}")
     return None
+
+
+def _out_of_range(numbers: dict[str, int]) -> Refusal:
+    name, value = next(one for one in numbers.items() if not 0 <= one[1] <= MONEY_MAX)
+    return _invalid(f"{name} must not be negative" if value < 0 else f"{name} is too large")
 
 
 def _check_kind(request: OrderRequest, instrument: Instrument) -> Refusal | None:
