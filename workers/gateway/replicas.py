@@ -187,6 +187,7 @@ class Replicas:
                 self._log.warning("A log has lost what this replica needs; loading anew", error=str(gap))
                 self._drop("loading anew")
                 loaded = False
+                await asyncio.sleep(RETRY_S)
             except (RedisError, OSError) as error:
                 if not self.trouble:
                     self._log.warning("Redis is away; trying again", error=str(error))
@@ -226,7 +227,7 @@ class Replicas:
         market = Market(instrument, book, position)
         self.markets[instrument.symbol] = self._book_logs[stream] = market
         self.positions[stream] = position
-        with contextlib.suppress(ApiError):  # PostgreSQL is away: ``complete_forever`` goes on trying
+        with contextlib.suppress(ApiError, LogGap):  # PostgreSQL is away: ``complete_forever`` goes on trying
             await self._complete(market)
 
     async def _read(self) -> None:
