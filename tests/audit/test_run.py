@@ -21,6 +21,8 @@ from workers.audit.run import AuditReport, audit
 from workers.audit.show import audit_to
 from workers.replay.feed import replay
 
+pytestmark = pytest.mark.slow
+
 
 def trade(exchange: Exchange) -> None:
     """Some accounts, fees, trades of every kind, resting orders and cancels."""

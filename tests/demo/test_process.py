@@ -23,6 +23,8 @@ from shared.submit import Submitter
 from tests.replay.exchange import ROOT, Exchange
 from workers.audit.run import audit
 
+pytestmark = pytest.mark.slow
+
 
 def free_port() -> int:
     with socket.socket() as probe:

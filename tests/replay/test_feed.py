@@ -22,6 +22,8 @@ from workers.replay.show import replay_to
 from workers.replay.steps import Unreadable
 from workers.replay.traffic import ReplayReport
 
+pytestmark = pytest.mark.slow
+
 
 def recording(path, count: int) -> str:
     """Orders around a price that wanders, some of which cross, and a cancel for every other one."""
@@ -65,7 +67,7 @@ def _refused_by_the_book(exchange: Exchange) -> int:
 
 def test_it_survives_a_killed_engine(redis_url, tmp_path):
     """The engine dies and comes back under way: the replay goes on, and every request has its outcome."""
-    with Exchange(redis_url, "", "BTC-USD", lease_ms=500) as exchange:
+    with Exchange(redis_url, "", "BTC-USD", lease_ms=500, shards=2) as exchange:
         path = recording(tmp_path, 3000)
 
         def kill() -> None:

@@ -21,7 +21,7 @@ from shared.messages import (
     Received,
     Side,
 )
-from workers.audit.invariants import Findings, Invariant
+from workers.audit.invariants import Findings, Invariant, place_of
 from workers.audit.naive_book import KnownOrder, NaiveSide
 from workers.audit.settlement_checks import SettlementChecks
 from workers.engine.book import OrderBook
@@ -46,6 +46,7 @@ class BookChecks:
         self._settlement = settlement
         self._arriving: KnownOrder | None = None
         self._used_up: set[int] = set()
+        self._ended = 0
         self._sources: dict[str, int] = {}
         self._is_complete = True
 
@@ -66,6 +67,7 @@ class BookChecks:
         self.number = number
         self._check_source(entry.source)
         self._arriving = None
+        self._ended = 0
         for event in entry.events:
             _STEPS[type(event)](self, event)
         self._end_entry()
@@ -78,8 +80,7 @@ class BookChecks:
     def _check_source(self, source: str) -> None:
         """Commands of one outbox come one after the other, each once."""
         self._findings.checked[Invariant.SOURCES] += 1
-        stream, _, identifier = source.partition(" ")
-        count = int(identifier.partition("-")[0] or 0)
+        stream, (count, _) = place_of(source)
         before = self._sources.get(stream, 0 if self._is_complete else count - 1)
         if count != before + 1:
             self._violate(Invariant.SOURCES, f"handles {source} after {before}-0")
@@ -190,6 +191,7 @@ class BookChecks:
         if order is None:
             self._violate(Invariant.DONE, f"order {event.order_id} is changed, but is not there")
             return
+        self._check_owner(order, event)
         if order.remaining != event.old_quantity or not 0 <= event.new_quantity <= event.old_quantity:
             self._violate(
                 Invariant.QUANTITY,
@@ -209,6 +211,7 @@ class BookChecks:
             self._violate(
                 Invariant.QUANTITY, f"order {order.order_id} opens with {event.remaining}, has {order.remaining}"
             )
+        self._check_owner(order, event)
         terms = order.terms
         assert terms is not None
         self._findings.checked[Invariant.TERMS] += 1
@@ -218,6 +221,7 @@ class BookChecks:
 
     def _done(self, event: Done) -> None:
         self._next(event.sequence)
+        self._ended += 1
         order = self.orders.get(event.order_id)
         if order is None:
             if event.reason == "rejected" and self._arriving is None:
@@ -225,6 +229,7 @@ class BookChecks:
             else:
                 self._violate(Invariant.DONE, f"order {event.order_id} is done, but was not there")
             return
+        self._check_owner(order, event)
         self._check_end(order, event)
         self._forget(order)
         self._settlement.done(self.symbol, self.number, event)
@@ -261,6 +266,17 @@ class BookChecks:
         if self._arriving is order:
             self._arriving = None
 
+    def _check_owner(self, order: KnownOrder, event: Open | Change | Done) -> None:
+        """Side, account and price of an event are those of its order (a market order shows no price)."""
+        self._findings.checked[Invariant.ACCEPTED] += 1
+        price = 0 if order.terms is not None and order.terms.order_type == "market" else order.price
+        if (event.side, event.account, event.price) != (order.side, order.account, price):
+            name = type(event).__name__.lower()
+            self._violate(
+                Invariant.ACCEPTED,
+                f"{name} of order {order.order_id} tells of a {event.side} at {event.price} of account {event.account}",
+            )
+
     # --- the rest --------------------------------------------------------------------------------
 
     def _cancel_refused(self, event: CancelRefused) -> None:
@@ -269,7 +285,9 @@ class BookChecks:
             self._violate(Invariant.DONE, f"a cancel of order {event.order_id} is refused, but it rests")
 
     def _all_canceled(self, event: AllCanceled) -> None:
-        """Its orders went before it, in the same entry."""
+        self._findings.checked[Invariant.DONE] += 1
+        if event.count != self._ended:
+            self._violate(Invariant.DONE, f"a mass-cancel says {event.count} orders ended, {self._ended} did")
 
     def _configured(self, event: Configured) -> None:
         self.instrument = event.instrument

@@ -198,22 +198,47 @@ class History:
                 if not ledger.settled_nothing_of(symbol)
             }
         )
+        self._check_sent()
+        self._check_rules()
         self._check_arrived()
         self._check_open_orders()
         self._check_resting_orders()
         self._check_money()
 
     def _settled(self, shard: int, symbol: str) -> int:
-        """Up to which entry of a book's log a ledger has settled."""
+        """Up to which entry of a book's log a ledger has settled; 0 if there is no such ledger."""
+        if shard not in self.ledgers:
+            return 0
         position = self.ledgers[shard][0].standing.positions.get(keys.log(keys.instrument_tag(symbol)), "0-0")
         return int(position.partition("-")[0])
+
+    def _check_sent(self) -> None:
+        """What a ledger's events say it sent to a book is what its outbox got."""
+        for shard, (log, ledger) in self.ledgers.items():
+            for symbol in self.books if log.start == 0 else ():
+                length = log.standing.lengths.get(keys.outbox(shard, symbol), 0)
+                self.findings.check(
+                    Invariant.SOURCES, length == ledger.sent[symbol], keys.outbox(shard, symbol),
+                    f"got {length} commands, the ledger's log tells of {ledger.sent[symbol]}",
+                )  # fmt: skip
+
+    def _check_rules(self) -> None:
+        """A book follows the rules that shard 0 last sent it, once it has read them."""
+        log, ledger = self.ledgers[0]
+        for symbol, (_, book) in self.books.items():
+            outbox = keys.outbox(0, symbol)
+            if self._taken(symbol, outbox) == log.standing.lengths.get(outbox, 0):
+                self.findings.check(
+                    Invariant.ACCEPTED, book.instrument == ledger.instruments.get(symbol), symbol,
+                    f"follows {book.instrument}, ledger 0 {ledger.instruments.get(symbol)}",
+                )  # fmt: skip
 
     def _check_arrived(self) -> None:
         """Orders that no book has received are still in an outbox."""
         for (shard, symbol), orders in self.settlement.on_the_way.items():
             count = len(orders)
             outbox = keys.outbox(shard, symbol)
-            sent = self.ledgers[shard][0].standing.lengths.get(outbox, 0)
+            sent = self.ledgers[shard][0].standing.lengths.get(outbox, 0) if shard in self.ledgers else 0
             left = sent - self._taken(symbol, outbox)
             if symbol in self.books and self.books[symbol][0].start:
                 continue  # it may have received them before its first entry here

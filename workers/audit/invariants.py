@@ -34,6 +34,15 @@ class Invariant(StrEnum):
     POSTGRESQL = "PostgreSQL = fold of the logs"
 
 
+def place_of(source: str) -> tuple[str, tuple[int, int]]:
+    """The stream that an entry answers, and the id there as two numbers; (-1, -1) if that is no id."""
+    stream, _, identifier = source.partition(" ")
+    first, _, second = identifier.partition("-")
+    if not (first.isdecimal() and second.isdecimal()):
+        return stream, (-1, -1)
+    return stream, (int(first), int(second))
+
+
 class Violation(msgspec.Struct, frozen=True):
     """One breach: which invariant, where (a log and entry, an order, a row), and what is wrong there."""
 

@@ -3,7 +3,7 @@
 Shares no code with the ledger. Costs, fees and holds are computed from the orders' terms and the trades alone.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +15,8 @@ from shared.keys import instrument_tag, log
 from shared.messages import (
     FEE_ACCOUNT,
     Accepted,
+    CancelAllRequested,
+    CancelRequested,
     Closed,
     Filled,
     HoldReduced,
@@ -22,7 +24,7 @@ from shared.messages import (
     LedgerEntry,
     Transferred,
 )
-from workers.audit.invariants import Findings, Invariant
+from workers.audit.invariants import Findings, Invariant, place_of
 from workers.audit.settlement_checks import SettlementChecks
 from workers.ledger.ledger import Ledger
 from workers.ledger.orders import PAST_MAX
@@ -85,6 +87,8 @@ class LedgerChecks:
         self._past: OrderedDict[UsedId, None] = OrderedDict()
         self._sources: dict[str, tuple[int, int]] = {}
         self._first_settled: set[str] | None = None
+        self.sent: Counter[str] = Counter()
+        """Commands that went to each book."""
         self.ended: list[tuple[OwnedOrder, Closed]] = []
         """Orders that the entry followed last has closed."""
         self._source = 0
@@ -127,10 +131,10 @@ class LedgerChecks:
 
     def settles(self, source: str) -> tuple[str, int] | None:
         """The instrument and the entry of its book's log that an entry with this source settles, if it is one."""
-        stream, _, identifier = source.partition(" ")
+        stream, (number, _) = place_of(source)
         if not stream.startswith(BOOK_LOG[0]):
             return None
-        return stream.removeprefix(BOOK_LOG[0]).removesuffix(BOOK_LOG[1]), int(identifier.partition("-")[0] or 0)
+        return stream.removeprefix(BOOK_LOG[0]).removesuffix(BOOK_LOG[1]), number
 
     # --- whole entries -----------------------------------------------------------------------------
 
@@ -144,9 +148,7 @@ class LedgerChecks:
     def _check_source(self, source: str) -> None:
         """Requests, and entries of one book, come in their order, each at most once."""
         self._findings.checked[Invariant.SOURCES] += 1
-        stream, _, identifier = source.partition(" ")
-        first, _, second = identifier.partition("-")
-        at = int(first or 0), int(second or 0)
+        stream, at = place_of(source)
         before = self._sources.get(stream, (-1, 0))
         if at <= before:
             self._violate(Invariant.SOURCES, f"handles {source} after {before[0]}-{before[1]}")
@@ -186,16 +188,29 @@ class LedgerChecks:
         if one in self._used:
             self._violate(Invariant.CLIENT_IDS, f'account {one[0]} uses the id "{one[2]}" a second time')
 
-    def _known(self, order_id: int, what: str) -> OwnedOrder | None:
-        order = self.orders.get(order_id)
+    def _known(self, event: Filled | HoldReduced | Closed, what: str) -> OwnedOrder | None:
+        order = self.orders.get(event.order_id)
         if order is None:
-            self._violate(Invariant.DONE, f"order {order_id} is {what}, but is not open")
+            self._violate(Invariant.DONE, f"order {event.order_id} is {what}, but is not open")
+        elif (order.accepted.account, order.accepted.instrument) != (event.account, event.instrument):
+            self._violate(
+                Invariant.ACCEPTED,
+                f"order {event.order_id} is {what} as one of account {event.account} on {event.instrument}",
+            )
         return order
 
     # --- events ------------------------------------------------------------------------------------
 
     def _instrument_set(self, event: InstrumentSet) -> None:
         self.instruments[event.instrument.symbol] = event.instrument
+        if self.shard == 0:
+            self.sent[event.instrument.symbol] += 1
+
+    def _cancel_requested(self, event: CancelRequested) -> None:
+        self.sent[event.instrument] += 1
+
+    def _cancel_all_requested(self, event: CancelAllRequested) -> None:
+        self.sent.update(event.instruments)
 
     def _transferred(self, event: Transferred) -> None:
         self._check_new((event.account, "t", event.request_id))
@@ -214,11 +229,12 @@ class LedgerChecks:
         self.orders[event.order_id] = order
         self._move(event.account, self._held_currency(event), -event.hold, event.hold)
         self._check_hold(order)
+        self.sent[event.instrument] += 1
         self._settlement.accepted(event)
 
     def _filled(self, event: Filled) -> None:
         self._settlement.filled(self._source, event, self._where)
-        order, instrument = self._known(event.order_id, "filled"), self.instruments.get(event.instrument)
+        order, instrument = self._known(event, "filled"), self.instruments.get(event.instrument)
         if order is None or instrument is None:
             return
         self._check_trade(order, event, instrument)
@@ -264,7 +280,7 @@ class LedgerChecks:
 
     def _reduced(self, event: HoldReduced) -> None:
         self._settlement.reduced(self._source, event, self._where)
-        order = self._known(event.order_id, "reduced")
+        order = self._known(event, "reduced")
         if order is None:
             return
         self._move(event.account, self._held_currency(order.accepted), event.released, -event.released)
@@ -274,7 +290,7 @@ class LedgerChecks:
 
     def _closed(self, event: Closed) -> None:
         self._settlement.closed(self._source, event, self._where)
-        order = self._known(event.order_id, "closed")
+        order = self._known(event, "closed")
         if order is None:
             return
         self._findings.checked[Invariant.HOLDS] += 1
@@ -330,6 +346,8 @@ class LedgerChecks:
 
 _STEPS: dict[type, Callable[[LedgerChecks, Any], None]] = {
     InstrumentSet: LedgerChecks._instrument_set,
+    CancelRequested: LedgerChecks._cancel_requested,
+    CancelAllRequested: LedgerChecks._cancel_all_requested,
     Transferred: LedgerChecks._transferred,
     Accepted: LedgerChecks._accepted,
     Filled: LedgerChecks._filled,

@@ -1,6 +1,7 @@
 """Holds snapshots against the fold of the log up to their position: what a restart would begin with is right."""
 
 from shared import keys
+from shared.errors import CorruptState
 from workers.audit.book_checks import BookChecks
 from workers.audit.history import LogView
 from workers.audit.invariants import Findings, Invariant
@@ -21,10 +22,13 @@ def compare_at_position(
             Invariant.SNAPSHOTS, snapshot.chain == log.chain, where,
             f"its chain is {snapshot.chain}, the log's {log.chain}",
         )  # fmt: skip
-        if isinstance(checks, BookChecks):
-            _compare_book(OrderBook.load(snapshot.state), checks, findings, where)
-        else:
-            _compare_ledger(Ledger.load(snapshot.state), checks, findings, where)
+        try:
+            if isinstance(checks, BookChecks):
+                _compare_book(OrderBook.load(snapshot.state), checks, findings, where)
+            else:
+                _compare_ledger(Ledger.load(snapshot.state), checks, findings, where)
+        except CorruptState as error:
+            findings.violate(Invariant.SNAPSHOTS, where, str(error))
 
     if log.start < snapshot.position <= log.standing.length:
         log.at(snapshot.position, compare)
