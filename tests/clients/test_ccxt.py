@@ -1,0 +1,178 @@
+"""ccxt's ``coinbaseexchange``, unchanged but for the URL: what a bot does, and each error it must understand."""
+
+import time
+
+import ccxt
+import msgspec
+import pytest
+
+from tests.harness import BTC_USD
+
+
+def until(check, timeout_s=10.0):
+    end = time.monotonic() + timeout_s
+    while not (found := check()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def client(cluster):
+    """Makes a ccxt client of a new user with this money."""
+    made = []
+
+    def make(**deposits):
+        user = cluster.user(**deposits)
+        urls = {"public": cluster.url, "private": cluster.url}
+        secrets = {"apiKey": user.key.key, "secret": user.key.secret, "password": user.key.passphrase}
+        exchange = ccxt.coinbaseexchange({**secrets, "urls": {"api": urls}, "enableRateLimit": False})
+        made.append(exchange)
+        return exchange
+
+    yield make
+    for exchange in made:
+        if exchange.checkRequiredCredentials(False):
+            exchange.cancel_all_orders()
+
+
+@pytest.fixture
+def alice(client):
+    """A user with money."""
+    return client(USD="10000", BTC="10")
+
+
+@pytest.fixture
+def bob(client):
+    """Another one."""
+    return client(USD="10000", BTC="10")
+
+
+def test_markets_currencies_and_time(cluster, alice):
+    """load_markets knows each product with its steps; the clock is ours."""
+    markets = alice.load_markets()
+    assert set(markets) == {"BTC/USD", "ETH/USD"}
+    market = markets["BTC/USD"]
+    assert (market["precision"]["price"], market["precision"]["amount"], market["active"]) == (0.01, 1e-8, True)
+    assert set(alice.currencies) >= {"BTC", "ETH", "USD"}
+    assert abs(alice.fetch_time() / 1000 - time.time()) < 5
+
+
+def test_market_data_of_a_trade(cluster, alice, bob):
+    """Order book, ticker, tickers, trades and candles, as ccxt gives them to its user."""
+    alice.create_order("BTC/USD", "limit", "sell", 1.5, 200.5)
+    bob.create_order("BTC/USD", "limit", "buy", 0.5, 201)
+    bob.create_order("BTC/USD", "limit", "buy", 0.25, 150.25)
+    book = until(lambda: (found := alice.fetch_order_book("BTC/USD"))["bids"] and found)
+    assert (book["bids"][0][:2], book["asks"][0][:2]) == ([150.25, 0.25], [200.5, 1.0])
+    assert book["nonce"] > 0
+    ticker = until(lambda: (found := alice.fetch_ticker("BTC/USD"))["last"] == 200.5 and found)
+    assert (ticker["bid"], ticker["ask"], ticker["close"]) == (150.25, 200.5, 200.5)
+    trade = alice.fetch_trades("BTC/USD")[-1]
+    assert (trade["price"], trade["amount"], trade["side"]) == (200.5, 0.5, "buy")
+    until(lambda: alice.fetch_ohlcv("BTC/USD", "1m"))
+    candles = alice.fetch_ohlcv("BTC/USD", "1d", since=alice.milliseconds() - 5 * 86_400_000, limit=7)
+    assert candles[-1][4] == 200.5
+    assert alice.fetch_tickers()["BTC/USD"]["last"] == 200.5
+    alice.options["fetchTickerMethod"] = "publicGetProductsIdStats"
+    assert alice.fetch_ticker("BTC/USD")["high"] == 200.5
+
+
+def test_the_life_of_a_limit_order(cluster, alice):
+    """Create, fetch, list, cancel: by the exchange's id and by the client's own."""
+    balance = alice.fetch_balance()
+    assert (balance["USD"]["free"], balance["BTC"]["total"]) == (10000, 10)
+    order = alice.create_order("BTC/USD", "limit", "buy", 0.5, 100.25, {"clientOrderId": "mine", "postOnly": True})
+    assert (order["status"], order["symbol"], order["price"], order["amount"]) == ("open", "BTC/USD", 100.25, 0.5)
+    for found in (
+        alice.fetch_order(order["id"]),
+        alice.fetch_order("", "BTC/USD", {"clientOrderId": "mine"}),
+        alice.fetch_open_orders("BTC/USD")[0],
+        alice.fetch_open_orders()[0],
+    ):
+        assert (found["id"], found["clientOrderId"], found["postOnly"]) == (order["id"], "mine", True)
+    assert alice.fetch_balance()["USD"]["used"] == 50.22525
+    alice.cancel_order(order["id"], "BTC/USD")
+    assert alice.fetch_order(order["id"])["status"] == "canceled"
+    assert alice.fetch_balance()["USD"]["free"] == 10000
+    assert [found["id"] for found in alice.fetch_closed_orders("BTC/USD")] == [order["id"]]
+    assert [found["id"] for found in alice.fetch_orders("BTC/USD")] == [order["id"]]
+    second = alice.create_order("BTC/USD", "limit", "buy", 0.5, 100, {"clientOrderId": "second"})
+    alice.cancel_order("", "BTC/USD", {"clientOrderId": "second"})
+    assert alice.fetch_order(second["id"])["status"] == "canceled"
+
+
+def test_fills_and_fees_of_a_trade(cluster, alice, bob):
+    """Both sides see the trade, its fee and who was maker; a market order spends what it was told to."""
+    sell = alice.create_order("BTC/USD", "limit", "sell", 1, 100)
+    buy = bob.create_order("BTC/USD", "market", "buy", 1, None, {"cost": 50.1})
+    done = until(lambda: (found := bob.fetch_order(buy["id"]))["status"] == "closed" and found)
+    assert (done["filled"], done["cost"], done["fee"]["cost"]) == (0.5, 50, 0.1)
+    assert done["average"] == 100
+    (trade,) = until(lambda: bob.fetch_my_trades("BTC/USD"))
+    assert (trade["order"], trade["side"], trade["takerOrMaker"], trade["fee"]["cost"]) == (
+        buy["id"],
+        "buy",
+        "taker",
+        0.1,
+    )
+    (trade,) = until(lambda: alice.fetch_order_trades(sell["id"], "BTC/USD"))
+    assert (trade["side"], trade["takerOrMaker"], trade["fee"]["cost"]) == ("sell", "maker", 0.05)
+    fees = alice.fetch_trading_fees()["BTC/USD"]
+    assert (fees["maker"], fees["taker"]) == (0.001, 0.002)
+    entries = until(lambda: len(found := bob.fetch_ledger("USD")) == 3 and found)
+    assert {entry["type"] for entry in entries} == {"transfer", "trade", "fee"}
+    assert min(entry["after"] for entry in entries) == 9949.9
+    assert [found["amount"] for found in bob.fetch_deposits("USD")] == [10000]
+
+
+def test_cancel_all(cluster, alice):
+    """Of one product, which ccxt names BTC/USD in the body of a DELETE, and of all."""
+    for price in (10, 11):
+        alice.create_order("BTC/USD", "limit", "buy", 1, price)
+    alice.create_order("ETH/USD", "limit", "buy", 1, 12)
+    alice.cancel_all_orders("BTC/USD")
+    assert [order["symbol"] for order in alice.fetch_open_orders()] == ["ETH/USD"]
+    alice.cancel_all_orders()
+    assert alice.fetch_open_orders() == []
+
+
+def test_each_error_is_understood(cluster, alice, bob, client):
+    """Every class of the table raises what a ccxt user catches."""
+    other = bob.create_order("BTC/USD", "limit", "buy", 1, 10)
+    done = alice.create_order("BTC/USD", "limit", "buy", 1, 10)
+    alice.cancel_order(done["id"])
+    stranger = client()
+    secret, stranger.secret = stranger.secret, "AAAA"
+    body = {"type": "limit", "side": "buy", "product_id": "BTC-USD", "size": "1", "price": "10"}
+    for error, call in (
+        (ccxt.InsufficientFunds, lambda: alice.create_order("BTC/USD", "limit", "buy", 1000, 1000)),
+        (ccxt.OrderNotFound, lambda: alice.fetch_order(other["id"])),
+        (ccxt.OrderNotFound, lambda: alice.cancel_order(other["id"])),
+        (ccxt.OrderNotFound, lambda: alice.cancel_order(done["id"])),
+        (ccxt.OrderNotFound, lambda: alice.fetch_order("", None, {"clientOrderId": "nobody"})),
+        (ccxt.InvalidOrder, lambda: alice.fetch_order("nonsense")),
+        (ccxt.InvalidOrder, lambda: alice.private_post_orders({**body, "product_id": "XXX-USD"})),
+        (ccxt.InvalidOrder, lambda: alice.private_post_orders({**body, "price": "10.001"})),
+        (ccxt.InvalidOrder, lambda: alice.private_post_orders({**body, "price": "0.001"})),
+        (ccxt.InvalidOrder, lambda: alice.private_post_orders({**body, "size": "0"})),
+        (ccxt.ExchangeError, lambda: alice.private_post_orders({**body, "side": "up"})),
+        (ccxt.AuthenticationError, stranger.fetch_balance),
+    ):
+        with pytest.raises(error) as raised:
+            call()
+        assert type(raised.value) is error
+    stranger.secret = secret
+
+
+@pytest.mark.parametrize("mode", ["cancel-only", "halted"])
+def test_a_book_under_maintenance(cluster, alice, mode):
+    """A halted or cancel-only book raises OnMaintenance, and lets go of what rests there."""
+    order = alice.create_order("BTC/USD", "limit", "buy", 1, 10)
+    cluster.configure(msgspec.structs.replace(BTC_USD, mode=mode))
+    try:
+        with pytest.raises(ccxt.OnMaintenance):
+            alice.create_order("BTC/USD", "limit", "buy", 1, 10)
+        alice.cancel_order(order["id"])
+    finally:
+        cluster.configure(BTC_USD)

@@ -1,0 +1,126 @@
+"""ccxt.pro's ``coinbaseexchange`` over the WebSocket feed, unchanged but for the URLs."""
+
+import asyncio
+
+import ccxt.pro
+import pytest
+
+TIMEOUT_S = 15
+
+
+def exchange_of(cluster, user):
+    urls = {"public": cluster.url, "private": cluster.url, "ws": cluster.url.replace("http", "ws")}
+    secrets = {"apiKey": user.key.key, "secret": user.key.secret, "password": user.key.passphrase}
+    return ccxt.pro.coinbaseexchange({**secrets, "urls": {"api": urls}, "enableRateLimit": False})
+
+
+@pytest.fixture
+def run(cluster):
+    """Runs a scenario with two users' clients, and closes them."""
+
+    def go(scenario):
+        async def all_of_it():
+            pair = [exchange_of(cluster, cluster.user(USD="10000", BTC="10")) for _ in range(2)]
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    await asyncio.gather(*(one.load_markets() for one in pair))
+                    await scenario(*pair)
+            finally:
+                for one in pair:
+                    await one.cancel_all_orders()
+                    await one.close()
+
+        asyncio.run(all_of_it())
+
+    return go
+
+
+async def started(task):
+    """A watch that has subscribed: the first answer is waited for elsewhere."""
+    await asyncio.sleep(0.5)
+    assert not task.done() or task.exception() is None
+    return task
+
+
+def test_watch_order_book(run):
+    """The watched book follows what is placed, filled and canceled, and ends as the one that is fetched."""
+
+    async def scenario(alice, bob):
+        watching = asyncio.create_task(alice.watch_order_book("BTC/USD"))
+        await started(watching)
+        first = await bob.create_order("BTC/USD", "limit", "buy", 1, 100)
+        await bob.create_order("BTC/USD", "limit", "sell", 2, 110)
+        await bob.create_order("BTC/USD", "limit", "buy", 0.5, 101)
+        await alice.create_order("BTC/USD", "limit", "buy", 0.75, 110)
+        await bob.cancel_order(first["id"])
+        wanted = await bob.fetch_order_book("BTC/USD")
+        book = await watching
+        while (book["bids"][:3], book["asks"][:3]) != (_rows(wanted["bids"]), _rows(wanted["asks"])):
+            book = await alice.watch_order_book("BTC/USD")
+        assert _rows(book["bids"]) == [[101, 0.5]]
+        assert _rows(book["asks"]) == [[110, 1.25]]
+
+    run(scenario)
+
+
+def _rows(side):
+    return [row[:2] for row in side]
+
+
+def test_watch_trades_and_ticker(run):
+    """A trade is watched with price, size and side; the ticker has it as its last."""
+
+    async def scenario(alice, bob):
+        trades, ticker = (
+            asyncio.create_task(one) for one in (alice.watch_trades("BTC/USD"), alice.watch_ticker("BTC/USD"))
+        )
+        await started(trades)
+        await bob.create_order("BTC/USD", "limit", "sell", 1, 120)
+        await alice.create_order("BTC/USD", "limit", "buy", 0.25, 120)
+        found = (await trades)[-1]
+        while (found["price"], found["amount"]) != (120, 0.25):
+            found = (await alice.watch_trades("BTC/USD"))[-1]
+        last = await ticker
+        while last["last"] != 120:
+            last = await alice.watch_ticker("BTC/USD")
+        assert (last["ask"], last["askVolume"]) == (120, 0.75)
+
+    run(scenario)
+
+
+def test_watch_orders_and_my_trades(run):
+    """An order is watched from its reception to its end; its trade comes with order id, side, role and fee."""
+
+    async def scenario(alice, bob):
+        orders, trades = (
+            asyncio.create_task(one) for one in (bob.watch_orders("BTC/USD"), bob.watch_my_trades("BTC/USD"))
+        )
+        await started(orders)
+        await alice.create_order("BTC/USD", "limit", "sell", 1, 130)
+        order = await bob.create_order("BTC/USD", "limit", "buy", 0.5, 130, {"clientOrderId": "watched"})
+        seen = (await orders)[-1]
+        while (seen["id"], seen["status"]) != (order["id"], "closed"):
+            seen = (await bob.watch_orders("BTC/USD"))[-1]
+        assert (seen["clientOrderId"], seen["filled"], seen["remaining"]) == ("watched", 0.5, 0)
+        trade = (await trades)[-1]
+        assert (trade["order"], trade["side"], trade["takerOrMaker"]) == (order["id"], "buy", "taker")
+        assert (trade["price"], trade["amount"], trade["fee"]["cost"]) == (130, 0.5, 0.13)
+        canceled = await bob.create_order("BTC/USD", "limit", "buy", 1, 90)
+        await bob.cancel_order(canceled["id"])
+        while (seen["id"], seen["status"]) != (canceled["id"], "canceled"):
+            seen = (await bob.watch_orders("BTC/USD"))[-1]
+
+    run(scenario)
+
+
+def test_a_wrong_key_is_an_authentication_error(run):
+    """Watching one's orders with a wrong secret raises what a ccxt user catches."""
+
+    async def scenario(alice, bob):
+        alice.secret = bob.secret
+        with pytest.raises(ccxt.AuthenticationError):
+            await alice.watch_orders("BTC/USD")
+        alice.apiKey = bob.apiKey
+        alice.password = bob.password
+
+    run(scenario)
