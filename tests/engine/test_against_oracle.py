@@ -45,8 +45,12 @@ MARKET = one_of(
     "market", account=ACCOUNTS, side=SIDES, price=(0, 2, 4, 6), quantity=(0, 1, 4, 15), funds=(0, 1, 9, 40, 100),
     time_in_force=("GTC", "FOK"), stp=PREVENTIONS,
 )  # fmt: skip
-MALFORMED = one_of("limit", account=[1], side=SIDES, price=(-1, 0, 1), quantity=(-1, 0, 1), funds=(-1, 0)) | one_of(
-    "market", account=[1], side=SIDES, price=(-1, 0), quantity=(-1, 0, 1), funds=(-1, 0, 1), post_only=(False, True)
+MALFORMED = (
+    one_of("limit", account=[1], side=SIDES, price=(-1, 0, 1), quantity=(-1, 0, 1), funds=(-1, 0))
+    | one_of("market", account=[1], side=SIDES, price=(-1, 0), quantity=(-1, 0, 1), funds=(-1, 0, 1))
+    | one_of("limit", account=[1], side=SIDES, price=[4], quantity=[1], time_in_force=("IOC", "FOK"), post_only=[True])
+    | one_of("market", account=[1], side=SIDES, quantity=[1], post_only=[True])
+    | one_of("limit", account=[1], side=SIDES, price=[4], quantity=[1], time_in_force=["GTT"])
 )
 CANCEL_ALL = one_of("cancel all", account=(0, *ACCOUNTS), side=("", *SIDES))
 MODE = one_of("mode", mode=("online", "online", "post-only", "limit-only", "cancel-only", "halted", "delisted"))

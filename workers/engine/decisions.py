@@ -1,8 +1,8 @@
 """What the book decides: one short function per command, each from a state to events.
 
-A new order goes through these stages: ``refusal`` (mode, shape), ``received``, the look ahead of post-only and FOK,
-``sweep`` (matching.py), ``leave`` (rest, or the reason why not). A decision changes the state only through the
-primitives of ``BookState``; a refusal is an event, never an exception.
+A new order goes through these stages: ``refusal`` (mode, shape), then ``take`` if it meets somebody (the look ahead of
+post-only and FOK, ``sweep`` in matching.py), then ``leave`` (it rests, or why it may not). A decision changes the state
+only through the primitives of ``BookState``; a refusal is an event, never an exception.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,12 @@ def place(book: BookState, order: Place) -> list[BookEvent]:
     cause = refusal(book, order)
     if cause is not None:
         return [done(book, order, "rejected", order.quantity, cause)]
-    first = received(book, order)
+    book.sequence += 1
+    first = Received(
+        book.sequence, order.order_id, order.account, order.side, order.order_type, order.price, order.quantity,
+        order.funds, order.time_in_force, order.post_only, order.stp, order.maker_fee, order.taker_fee,
+        order.client_id,
+    )  # fmt: skip
     against = book.asks if order.side == "buy" else book.bids
     limit = against.sign * order.price if order.price else ANY_PRICE
     if against.keys and against.keys[-1] >= limit:
@@ -77,16 +82,6 @@ def refused_by_mode(mode: str, order: Place) -> RejectReason | None:
     if mode == "limit-only":
         return None if order.order_type == "limit" else RejectReason.LIMIT_ONLY_MODE
     return RejectReason.CANCEL_ONLY if mode == "cancel-only" else RejectReason.HALTED
-
-
-def received(book: BookState, order: Place) -> Received:
-    """The event that opens an order's life; all that a fold needs to know of it."""
-    book.sequence += 1
-    return Received(
-        book.sequence, order.order_id, order.account, order.side, order.order_type, order.price, order.quantity,
-        order.funds, order.time_in_force, order.post_only, order.stp, order.maker_fee, order.taker_fee,
-        order.client_id,
-    )  # fmt: skip
 
 
 # --- trade, then rest or be done ----------------------------------------------------------------
