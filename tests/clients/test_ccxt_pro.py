@@ -42,6 +42,13 @@ async def started(task):
     return task
 
 
+async def until(check):
+    """What a watcher has gathered: between two awaits of it, ccxt only notes what comes."""
+    while not (found := check()):  # noqa: ASYNC110  # ccxt offers nothing to wait for
+        await asyncio.sleep(0.02)
+    return found
+
+
 def test_watch_order_book(run):
     """The watched book follows what is placed, filled and canceled, and ends as the one that is fetched."""
 
@@ -54,9 +61,11 @@ def test_watch_order_book(run):
         await alice.create_order("BTC/USD", "limit", "buy", 0.75, 110)
         await bob.cancel_order(first["id"])
         wanted = await bob.fetch_order_book("BTC/USD")
-        book = await watching
-        while (book["bids"][:3], book["asks"][:3]) != (_rows(wanted["bids"]), _rows(wanted["asks"])):
-            book = await alice.watch_order_book("BTC/USD")
+        await watching
+        book = alice.orderbooks["BTC/USD"]
+        await until(
+            lambda: (_rows(book["bids"]), _rows(book["asks"])) == (_rows(wanted["bids"]), _rows(wanted["asks"]))
+        )
         assert _rows(book["bids"]) == [[101, 0.5]]
         assert _rows(book["asks"]) == [[110, 1.25]]
 
@@ -77,12 +86,9 @@ def test_watch_trades_and_ticker(run):
         await started(trades)
         await bob.create_order("BTC/USD", "limit", "sell", 1, 120)
         await alice.create_order("BTC/USD", "limit", "buy", 0.25, 120)
-        found = (await trades)[-1]
-        while (found["price"], found["amount"]) != (120, 0.25):
-            found = (await alice.watch_trades("BTC/USD"))[-1]
-        last = await ticker
-        while last["last"] != 120:
-            last = await alice.watch_ticker("BTC/USD")
+        await asyncio.gather(trades, ticker)
+        await until(lambda: [t for t in alice.trades["BTC/USD"] if (t["price"], t["amount"]) == (120, 0.25)])
+        last = await until(lambda: (found := alice.tickers["BTC/USD"])["last"] == 120 and found)
         assert (last["ask"], last["askVolume"]) == (120, 0.75)
 
     run(scenario)
@@ -92,23 +98,21 @@ def test_watch_orders_and_my_trades(run):
     """An order is watched from its reception to its end; its trade comes with order id, side, role and fee."""
 
     async def scenario(alice, bob):
-        orders, trades = (
-            asyncio.create_task(one) for one in (bob.watch_orders("BTC/USD"), bob.watch_my_trades("BTC/USD"))
-        )
-        await started(orders)
+        watchers = [asyncio.create_task(one("BTC/USD")) for one in (bob.watch_orders, bob.watch_my_trades)]
+        await started(watchers[0])
         await alice.create_order("BTC/USD", "limit", "sell", 1, 130)
         order = await bob.create_order("BTC/USD", "limit", "buy", 0.5, 130, {"clientOrderId": "watched"})
-        seen = (await orders)[-1]
-        while (seen["id"], seen["status"]) != (order["id"], "closed"):
-            seen = (await bob.watch_orders("BTC/USD"))[-1]
-        assert (seen["clientOrderId"], seen["filled"], seen["remaining"]) == ("watched", 0.5, 0)
-        trade = (await trades)[-1]
-        assert (trade["order"], trade["side"], trade["takerOrMaker"]) == (order["id"], "buy", "taker")
-        assert (trade["price"], trade["amount"], trade["fee"]["cost"]) == (130, 0.5, 0.13)
         canceled = await bob.create_order("BTC/USD", "limit", "buy", 1, 90)
         await bob.cancel_order(canceled["id"])
-        while (seen["id"], seen["status"]) != (canceled["id"], "canceled"):
-            seen = (await bob.watch_orders("BTC/USD"))[-1]
+        await asyncio.gather(*watchers)
+        seen = bob.orders.hashmap["BTC/USD"]
+        await until(lambda: seen.get(canceled["id"], {}).get("status") == "canceled")
+        filled = seen[order["id"]]
+        assert (filled["status"], filled["clientOrderId"]) == ("closed", "watched")
+        assert (filled["filled"], filled["remaining"]) == (0.5, 0)
+        (trade,) = bob.myTrades
+        assert (trade["order"], trade["side"], trade["takerOrMaker"]) == (order["id"], "buy", "taker")
+        assert (trade["price"], trade["amount"], trade["fee"]["cost"]) == (130, 0.5, 0.13)
 
     run(scenario)
 
