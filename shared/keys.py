@@ -64,6 +64,9 @@ def consumers(stream: str) -> str:
 POSTGRESQL = "postgresql"
 """The pusher's name among the consumers of a log: what PostgreSQL has."""
 
+PUSHER_LOCK = "matchbox:pusher"
+"""Lock: one pusher per cluster."""
+
 
 def lease(tag: str) -> str:
     """Name of the lease on a book or shard: its state is in ``meta``, its wake-ups on ``<lease>.live``."""

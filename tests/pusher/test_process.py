@@ -66,6 +66,7 @@ def test_it_pushes_beats_and_stops(redis_url, database_url):
     with pushers(redis_url, database_url) as (pusher,):
         until(lambda: positions_published(market.client, market))
         found = until(lambda: (one := beat(market)) and one["sequence"] == sum(market.lengths.values()) and one)
+        assert found.pop("epoch") > 0
         assert found | {"time": 0} == {
             "pid": pusher.pid, "host": socket.gethostname(), "state": "running", "time": 0,
             "sequence": sum(market.lengths.values()), "lag": 0, "error": "",

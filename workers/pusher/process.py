@@ -22,7 +22,6 @@ from workers.pusher.publisher import Publisher
 from workers.pusher.writer import Writer
 
 NAME = "pusher"
-LOCK = "matchbox:pusher"
 BEAT_S = 1.0
 BEAT_TTL_S = 5
 
@@ -42,13 +41,14 @@ class Pusher:
         self._log = log.get()
         self._redis = Link("Redis", self._log)
         self._state = "starting"
+        self._epoch = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Push until told to stop; what the logs hold then is still written, for 2 s at most."""
         beats = asyncio.create_task(self._beat())
         try:
             while not stopping.is_set():
-                lock = Mutex(self._client, LOCK, self._lease_ms)
+                lock = Mutex(self._client, keys.PUSHER_LOCK, self._lease_ms)
                 if await self._own(lock, stopping):
                     await self._serve(lock, stopping)
         finally:
@@ -73,7 +73,7 @@ class Pusher:
 
     async def _serve(self, lock: Mutex, stopping: asyncio.Event) -> None:
         """Run the lanes until told to stop or until the lock is lost; then give it back."""
-        self._state = "running"
+        self._state, self._epoch = "running", lock.epoch
         self._log.info("pushing")
         try:
             async with asyncio.TaskGroup() as lanes:
@@ -106,6 +106,7 @@ class Pusher:
                 "time": time.time_ns(),
                 "sequence": self.writer.written,
                 "lag": self.writer.lag,
+                "epoch": self._epoch,  # lets the supervisor end the lease of a pusher it saw die
                 "error": "; ".join(dict.fromkeys(filter(None, (self.writer.error, self.publisher.error)))),
             }
             with contextlib.suppress(RedisError):  # the lanes say so already
