@@ -157,29 +157,26 @@ class Runtime:
     def _serve(self) -> None:
         """Read, handle, commit, until refused or told to stop."""
         self._state = "running"
-        self._ask()
+        read = dict(self._standing.positions)  # ahead of what is committed: law 3
+        self._ask(read)
         while not self._stopping():
             batch = Batch()
-            positions = self._handle(self._store.receive_read(), batch)
+            streams = self._store.receive_read()
+            positions = {source: entries[-1][0].decode() for source, entries in streams}
+            read |= positions
+            self._ask(read)
+            for source, entries in streams:
+                self._handler.handle(source, entries, batch)
             if not self._settle_commit():
                 return
             if positions:
                 self._start_commit(batch, positions)
-            self._ask()
             if not self._upkeep() or not self._snapshot_if_due():
                 return
         self._leave()
 
-    def _ask(self) -> None:
-        known = self._standing.positions
-        self._store.send_read({one: known.get(one, "0-0") for one in self._handler.sources()}, self._settings.batch)
-
-    def _handle(self, streams: list[tuple[str, Entries]], batch: Batch) -> dict[str, str]:
-        positions = {}
-        for source, entries in streams:
-            self._handler.handle(source, entries, batch)
-            positions[source] = entries[-1][0].decode()
-        return positions
+    def _ask(self, read: dict[str, str]) -> None:
+        self._store.send_read({one: read.get(one, "0-0") for one in self._handler.sources()}, self._settings.batch)
 
     def _start_commit(self, batch: Batch, positions: dict[str, str]) -> None:
         before = self._standing
