@@ -6,7 +6,8 @@ price x quantity is exact. No float anywhere.
 """
 
 import re
-from decimal import Context, Decimal, InvalidOperation, localcontext
+from decimal import Context, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -134,6 +135,11 @@ def decimal_of(text: str, name: str) -> Decimal:
         raise InvalidInput(f'{name} "{text}" is not a decimal number') from error
 
 
+@lru_cache(maxsize=256)
+def _decimal(step: str) -> Decimal:
+    return Decimal(step)
+
+
 def steps(text: str, step: str, name: str, maximum: int) -> int:
     """Decimal text as a whole number of ``step``s: 1..``maximum``. Raises ``InvalidInput`` that says what is off.
 
@@ -144,13 +150,12 @@ def steps(text: str, step: str, name: str, maximum: int) -> int:
     subject = name if name == "price" else f"{name} is"
     if value <= 0:
         raise InvalidInput(f"{subject} too small: {text} is not above 0")
-    with localcontext(_EXACT):
-        count = value / Decimal(step)
-        if count != count.to_integral_value():
-            word = "too small" if count < 1 else "too precise"
-            raise InvalidInput(f"{subject} {word}: {text} is no multiple of {step}")
-        if count > maximum:
-            raise InvalidInput(f"{subject} too large: {text} is above {plain(maximum * Decimal(step))}")
+    count = _EXACT.divide(value, _decimal(step))
+    if count != count.to_integral_value():
+        word = "too small" if count < 1 else "too precise"
+        raise InvalidInput(f"{subject} {word}: {text} is no multiple of {step}")
+    if count > maximum:
+        raise InvalidInput(f"{subject} too large: {text} is above {plain(_EXACT.multiply(maximum, _decimal(step)))}")
     return int(count)
 
 
@@ -181,9 +186,8 @@ def plain(value: Decimal) -> str:
 
 
 def _scaled(count: int, step: str) -> str:
-    with localcontext(_EXACT):
-        value = count * Decimal(step)
-    places = max(0, -int(Decimal(step).as_tuple().exponent))
+    value = _EXACT.multiply(count, _decimal(step))
+    places = max(0, -int(_decimal(step).as_tuple().exponent))
     return format(value, f".{places}f")
 
 

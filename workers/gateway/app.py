@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared import log
 from shared.settings import Settings
 from workers.gateway import figures
-from workers.gateway.context import Gateway
+from workers.gateway.context import BODY_MAX, Gateway
 from workers.gateway.description import openapi
 from workers.gateway.errors import ApiError
 from workers.gateway.feed.connection import Connection
@@ -26,12 +26,10 @@ from workers.gateway.market import Market
 from workers.gateway.replicas import Replicas
 from workers.gateway.rest import accounts, orders, public, service
 
-BODY_MAX = 64 * 1024
 _JSON = "application/json"
 _WORDS = {
     HTTPStatus.NOT_FOUND: "NotFound",
     HTTPStatus.METHOD_NOT_ALLOWED: "NotFound",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"the request body is larger than {BODY_MAX} bytes",
 }
 
 

@@ -81,6 +81,7 @@ async def main(number: int, settings: Settings) -> None:
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         ws_max_size=MESSAGE_MAX,
         ws_ping_interval=PING_S,
@@ -110,6 +111,7 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
             gateway.replicas.complete_forever(),
             gateway.keyring.listen_forever(client),
             gateway.inbox.send_forever(),
+            gateway.inbox.expire_forever(),
             gateway.hub.tell_forever(),
             beat_forever(gateway, client),
         )

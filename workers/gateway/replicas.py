@@ -5,6 +5,7 @@ Nothing here is truth. If a log has lost what a replica needs, everything is loa
 
 import asyncio
 import contextlib
+import gc
 import time
 from typing import Any
 
@@ -205,6 +206,7 @@ class Replicas:
             self.positions[stream] = self.loaded_at[stream] = position
         for instrument in list(self.instruments.values()):
             await self._add_market(instrument)
+        gc.freeze()  # what was loaded stays: the collector need not walk through it again and again
         self._log.info("Replicas loaded", instruments=len(self.markets), seconds=round(time.monotonic() - started, 3))
 
     def _drop(self, why: str) -> None:

@@ -54,13 +54,11 @@ _SIGNED: list[dict[str, list[str]]] = [{"key": []}]
 @post("/orders", status_code=200, tags=_TAGS, security=_SIGNED)
 async def create(request: Request[Any, Any, Any], gateway: Gateway) -> OrderAnswer:
     """Place an order. A second order with the same client_oid is not placed: the first one is answered again."""
-    caller = await gateway.authenticate(request, "trade")
+    caller, body = await gateway.authenticate_body(request, "trade")
     gateway.replicas.require()
-    wanted = read_order(
-        decode_object(await request.body()), gateway.replicas.instruments, gateway.inbox.request_id(), caller.account
-    )
-    event = await gateway.ask(wanted)
-    assert isinstance(event, Accepted | Duplicate), event
+    number = gateway.inbox.request_id()
+    event = await gateway.ask(read_order(decode_object(body), gateway.replicas.instruments, number, caller.account))
+    assert isinstance(event, (Accepted, Duplicate)), event
     known = gateway.replicas.orders.find(caller.account, event.order_id)
     if known is None:  # the repeat of an order that was done long ago
         known = await _find_by_id(gateway, caller.account, event.order_id)
@@ -146,8 +144,8 @@ async def cancel(
     product_id: ProductFilter = None,
 ) -> Response[str]:
     """Cancel an order. When this answers its id, what it held is available again."""
-    caller = await gateway.authenticate(request, "trade")
-    symbol = await product_of(request, product_id)
+    caller, body = await gateway.authenticate_body(request, "trade")
+    symbol = product_of(body, product_id)
     known = await _find(gateway, caller, _reference(request))
     order = known.order
     if symbol not in ("", order.instrument):
@@ -165,8 +163,8 @@ async def cancel(
 @delete("/orders", status_code=200, tags=_TAGS, security=_SIGNED)
 async def cancel_all(request: Request[Any, Any, Any], gateway: Gateway, product_id: ProductFilter = None) -> list[str]:
     """Cancel all open orders, or those of one product; answers the ids of those that were canceled."""
-    caller = await gateway.authenticate(request, "trade")
-    symbol = await product_of(request, product_id)
+    caller, body = await gateway.authenticate_body(request, "trade")
+    symbol = product_of(body, product_id)
     gateway.replicas.require()
     wanted = CancelAllRequest(gateway.inbox.request_id(), caller.account, symbol)
     asked = await gateway.ask(wanted)

@@ -2,9 +2,8 @@
 
 from collections.abc import Container
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request
 from litestar.params import Parameter
 
 from workers.gateway.errors import bad_request, product_not_found
@@ -24,12 +23,11 @@ def page_of(limit: int, before: str | None, after: str | None) -> Page:
     return Page(limit, cursor_of(before, "before"), cursor_of(after, "after"))
 
 
-async def product_of(request: Request[Any, Any, Any], product_id: str | None) -> str:
+def product_of(body: bytes, product_id: str | None) -> str:
     """The product a DELETE names in its query, or in its body as ccxt does (and there as BTC/USD); "" if none.
 
     Raises ``ApiError`` 400.
     """
-    body = await request.body()
     named = text_field(decode_object(body), "product_id") if body.strip() else ""
     if product_id and named and product_id != named:
         raise bad_request("product_id of the query and of the body differ")

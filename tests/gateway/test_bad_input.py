@@ -1,0 +1,106 @@
+"""Every route of the API's own description, with values nobody should send: a 4xx that says why, never a fault."""
+
+import random
+import re
+import socket
+from urllib.parse import quote
+
+import pytest
+
+VALUES = [
+    "",
+    "0",
+    "-1",
+    "1",
+    "2.5",
+    "1e400",
+    "9" * 25,
+    "NaN",
+    "null",
+    "true",
+    "[]",
+    "{}",
+    "\x00",
+    "a\x00b",
+    "\ud7ff",
+    "ü",
+    "%",
+    "../..",
+    "BTC-USD",
+    "ETH-USD",
+    "BTC/USD",
+    "client:",
+    "client:x",
+    "2025-01-01",
+    "0001-01-01",
+    "9999-12-31T23:59:59+14:00",
+    "2025-W01",
+    "6d617463-6862-8000-8000-000000000100",
+    "6d617463-6862-8000-bfff-ffffffffffff",
+    "all",
+    "open",
+    "' OR 1=1 --",
+    "x" * 3000,
+]
+BODIES = [
+    b"",
+    b"{}",
+    b"[]",
+    b"0",
+    b"\x00",
+    b"\xff",
+    b'"',
+    b'{"product_id":"BTC-USD"}',
+    b'{"product_id":5}',
+    b'{"product_id":null}',
+    b'{"product_id":"BTC-USD","side":"buy","price":"1","size":"\xc3\xbc"}',
+    b'{"product_id":"\\u0000"}',
+    b'{"product_id":"BTC-USD","side":"buy","price":1e308,"size":1e-308}',
+    b'{"product_id":"BTC-USD","side":"buy","type":"market","funds":"0.0000000001"}',
+    b'{"client_oid":"\\u0000","product_id":"BTC-USD","side":"sell","price":"1","size":"1"}',
+]
+
+
+@pytest.fixture(scope="module")
+def routes(cluster):
+    """(method, path, names of query parameters) of every documented route."""
+    api = cluster.http.get("/openapi.json").json()
+    return [
+        (method.upper(), path, [one["name"] for one in about.get("parameters", []) if one["in"] == "query"])
+        for path, methods in api["paths"].items()
+        for method, about in methods.items()
+    ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_request_makes_a_fault(cluster, routes, seed):
+    """Seeded nonsense in paths, queries and bodies, rightly signed: never 5xx, errors with a message, no money moved."""
+    dice = random.Random(seed)
+    user = cluster.user(USD="1000", BTC="1")
+    for method, path, names in routes * 3:
+        target = re.sub(r"{[^}]+}", lambda _: quote(dice.choice(VALUES), safe=":"), path)
+        query = [f"{name}={quote(dice.choice(VALUES))}" for name in names if dice.random() < 0.4]
+        if query:
+            target += "?" + "&".join(query)
+        body = dice.choice(BODIES) if method in ("POST", "DELETE") or dice.random() < 0.1 else b""
+        answer = user.http.request(method, target, content=body, headers=user.headers(method, target, body))
+        assert answer.status_code < 500, (method, target, body, answer.text)
+        if answer.status_code >= 400:
+            assert set(answer.json()) == {"message"}, (method, target, answer.text)
+            assert answer.json()["message"]
+    balance = {row["currency"]: float(row["balance"]) for row in user.call("GET", "/accounts").json()}
+    assert (balance["USD"], balance["BTC"]) == (1000, 1)
+
+
+def test_a_request_that_is_no_http_ends_with_400(cluster):
+    """Bytes that are no HTTP are answered, or the connection is closed; the gateway goes on."""
+    for text in (
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /orders HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+    ):
+        with socket.create_connection((cluster.settings.host, cluster.settings.port), timeout=5) as raw:
+            raw.sendall(text)
+            assert raw.recv(4096)[:12] in (b"", b"HTTP/1.1 400")
+    assert cluster.http.get("/time").status_code == 200
