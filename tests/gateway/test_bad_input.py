@@ -74,7 +74,7 @@ def routes(cluster):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_no_request_makes_a_fault(cluster, routes, seed):
-    """Seeded nonsense in paths, queries and bodies, rightly signed: never 5xx, errors with a message, no money moved."""
+    """Seeded nonsense in path, query and body, rightly signed: never 5xx, a message for each error, no money moved."""
     dice = random.Random(seed)
     user = cluster.user(USD="1000", BTC="1")
     for method, path, names in routes * 3:
