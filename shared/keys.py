@@ -36,6 +36,11 @@ def inbox(shard: int) -> str:
     return f"{shard_tag(shard)}:in"
 
 
+def is_inbox(stream: str) -> bool:
+    """Whether a stream is an inbox, the only kind whose ids are not gapless."""
+    return stream.endswith("}:in")
+
+
 def outbox(shard: int, symbol: str) -> str:
     """Stream of commands from a shard to a book, gapless from 1-0."""
     return f"{shard_tag(shard)}:to:{symbol}"

@@ -25,7 +25,7 @@ from shared import keys, log
 from shared.chain import advance
 from shared.errors import CorruptState, MatchboxError
 from shared.settings import Settings, load_settings
-from workers.store import RETRY_S, Commit, Entries, RedisStore, Standing
+from workers.store import LONG_LEASE_S, RETRY_S, STATE_BYTES_S, Commit, Entries, RedisStore, Standing
 
 EXIT_ERROR = 3
 """Exit code of a worker that stopped for a reason it could name; the reason is its last line on stderr."""
@@ -124,21 +124,21 @@ class Runtime:
         """Bring the handler to the end of its log: True if it stands there."""
         self._state = "recovering"
         started = time.monotonic()
-        standing = self._store.standing()
+        self._standing = standing = self._store.standing()
+        self._commit = None
         position, chain = self._load_snapshot(standing)
         folded = standing.length - position
         for payloads in self._store.history(position, standing.length):
             for payload in payloads:
                 self._handler.fold(payload)
             chain = advance(chain, payloads)
-            self._upkeep()
-            if self._stopping():
+            if not self._upkeep() or self._stopping():
                 return False
         if chain != standing.chain:
             raise CorruptState(
                 f'{keys.log(self._store.tag)}: the chain of its entries is not the stored one; run "matchbox audit"'
             )
-        self._standing, self._durable, self._commit = standing, dict(standing.positions), None
+        self._durable = dict(standing.positions)
         self._log.info("recovered", length=standing.length, folded=folded, seconds=round(time.monotonic() - started, 3))
         return True
 
@@ -146,6 +146,7 @@ class Runtime:
         self._handler.reset()
         for snapshot in self._store.snapshots():
             if snapshot.position <= standing.length:
+                self._store.renew(standing.version, len(snapshot.state) / STATE_BYTES_S)
                 self._handler.load(snapshot.state)
                 self._snapshot_at = snapshot.position
                 return snapshot.position, snapshot.chain
@@ -162,6 +163,8 @@ class Runtime:
         while not self._stopping():
             batch = Batch()
             streams = self._store.receive_read()
+            for source, entries in streams:
+                _check_gapless(source, read.get(source, "0-0"), entries)
             positions = {source: entries[-1][0].decode() for source, entries in streams}
             read |= positions
             self._ask(read)
@@ -214,8 +217,7 @@ class Runtime:
 
     def _leave(self) -> None:
         """Told to stop: finish the commit, leave a snapshot so that the next start is quick, release the lease."""
-        if self._settle_commit():
-            self._save_snapshot()
+        if self._settle_commit() and self._save_snapshot():
             self._store.release()
             self._log.info("released", length=self._standing.length)
 
@@ -225,8 +227,8 @@ class Runtime:
         """Beat, renew and trim when it is time. False: the lease went to somebody else."""
         now = time.monotonic()
         if now >= self._next_renewal and self._state != "waiting" and self._commit is None:
-            if not self._store.renew():
-                self._log.warning("lost the lease; starting over")
+            if not self._store.renew(self._standing.version):
+                self._log.warning("lost the lease, or Redis lost what was written; starting over")
                 return False
             self._next_renewal = now + self._settings.lease_ms / 3000
         if now >= self._next_beat:
@@ -256,13 +258,19 @@ class Runtime:
             return True
         if not self._settle_commit():
             return False
-        self._save_snapshot()
-        return True
+        return self._save_snapshot()
 
-    def _save_snapshot(self) -> None:
-        if self._standing.length > self._snapshot_at:
-            self._store.save_snapshot(self._standing.length, self._standing.chain, self._handler.dump())
-            self._snapshot_at = self._standing.length
+    def _save_snapshot(self) -> bool:
+        """False: somebody else owns the tag, or Redis lost what the state holds."""
+        at = self._standing
+        if at.length <= self._snapshot_at:
+            return True
+        is_ours = self._store.renew(at.version, LONG_LEASE_S)
+        if not is_ours or not self._store.save_snapshot(at.version, at.length, at.chain, self._handler.dump()):
+            self._log.warning("no snapshot: lost the lease, or Redis lost what was written", length=at.length)
+            return False
+        self._snapshot_at = at.length
+        return True
 
     def _trim(self) -> None:
         snapshots = self._store.snapshot_positions()
@@ -273,6 +281,22 @@ class Runtime:
         for stream in (*self._standing.lengths, *self._handler.sources()):
             if stream.startswith(self._store.tag):
                 self._store.trim(stream, self._handler.readers(stream), None)
+
+
+def _check_gapless(source: str, position: str, entries: Entries) -> None:
+    """Raise ``CorruptState`` unless the entries follow ``position`` one after the other, as they do in all but inboxes.
+
+    Ids rise, so the first and the last tell it. Law 4 for what others wrote: nothing is skipped.
+    """
+    if keys.is_inbox(source):
+        return
+    before = int(position.partition("-")[0])
+    first, last = entries[0][0], entries[-1][0]
+    if first != b"%d-0" % (before + 1) or last != b"%d-0" % (before + len(entries)):
+        raise CorruptState(
+            f"{source}: entries are missing after {before} (the next are {first.decode()} to {last.decode()}); "
+            'run "matchbox audit"'
+        )
 
 
 def run_worker(name: str, make_handler: Callable[[Settings], Handler]) -> None:

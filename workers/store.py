@@ -18,12 +18,29 @@ from redis.exceptions import NoScriptError, RedisError
 from shared import keys
 from shared.connections import BLOCK_MS, connect
 from shared.errors import CorruptState
-from shared.mutex import ACQUIRE, RELEASE, RENEW
+from shared.mutex import ACQUIRE, RELEASE
 
 COMMIT = (Path(__file__).parent / "commit.lua").read_text()
 COMMIT_SHA = hashlib.sha1(COMMIT.encode(), usedforsecurity=False).hexdigest()
 HISTORY_CHUNK = 2000
 RETRY_S = 0.5
+FOREIGN = ("equal or smaller than the target stream top item", "WRONGTYPE")
+"""What Redis says when somebody else has written to a key of ours. Trying again is of no use."""
+STATE_BYTES_S = 2_000_000
+"""At least so much of a state a slow machine loads in a second: its lease must not end meanwhile."""
+LONG_LEASE_S = 30.0
+"""The lease while a whole state is written, which may take longer than a lease."""
+
+STAND = """
+-- KEYS: meta. ARGV: epoch, owner, ttl in ms, version. Extends the lease of an owner that stands where Redis says.
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'version')
+if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] or (state[3] or '0') ~= ARGV[4] then return 0 end
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'lease', string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3]))
+return 1
+"""
+"""A Redis that came back without the end of its append-only file has another version: an owner that has nothing to
+commit would else never notice, and wait behind entries that are gone."""
 
 Entries = list[list[Any]]
 """What Redis answers for a stream: ``[id, [b"d", payload]]`` each."""
@@ -67,8 +84,17 @@ class Commit(msgspec.Struct):
 
 def read_snapshots(fields: dict[bytes, bytes]) -> list[Snapshot]:
     """The valid snapshots of a ``{tag}:snapshot`` hash, newest first."""
-    found = (msgspec.msgpack.decode(value, type=Snapshot) for value in fields.values())
-    return sorted((one for one in found if one.is_valid()), key=lambda one: -one.position)
+    found = map(_snapshot, fields.values())
+    return sorted((one for one in found if one is not None), key=lambda one: -one.position)
+
+
+def _snapshot(value: bytes) -> Snapshot | None:
+    """A snapshot; ``None`` if it is not what was written."""
+    try:
+        found = msgspec.msgpack.decode(value, type=Snapshot)
+    except msgspec.DecodeError:
+        return None
+    return found if found.is_valid() else None
 
 
 def read_standing(fields: dict[bytes, bytes]) -> Standing:
@@ -121,13 +147,15 @@ class RedisStore:
 
     def wait_for_release(self, wait_ms: int) -> None:
         """Sleep until the owner releases the tag, or ``wait_ms`` (at most one blocking read) have passed."""
-        with self._client.pubsub(ignore_subscribe_messages=True) as listener:
+        with self._client.pubsub() as listener:
             listener.subscribe(f"{keys.lease(self.tag)}.live")
+            listener.get_message(timeout=1.0)  # the confirmation
             listener.get_message(timeout=min(wait_ms, BLOCK_MS) / 1000)
 
-    def renew(self) -> bool:
-        """Extend the lease; False: somebody else owns the tag now."""
-        return bool(self._client.eval(RENEW, 1, self._meta, self.epoch, self.owner, self._lease_ms))
+    def renew(self, version: int, lease_s: float = 0.0) -> bool:
+        """Extend the lease; False: somebody else owns the tag now, or Redis does not stand at ``version``."""
+        lease_ms = max(self._lease_ms, int(lease_s * 1000))
+        return bool(self._client.eval(STAND, 1, self._meta, self.epoch, self.owner, lease_ms, version))
 
     def release(self) -> None:
         """Give the tag back and wake who waits for it."""
@@ -218,6 +246,10 @@ class RedisStore:
                 self._commit_command = ("EVAL", COMMIT, *self._commit_command[2:])
                 self._writer.disconnect()
             except RedisError as error:
+                if any(mark in str(error) for mark in FOREIGN):
+                    raise CorruptState(
+                        f'{self.tag}: a stream is not what its owner left there ({error}); run "matchbox audit"'
+                    ) from error
                 self._pause(self._writer, error)
             if self._stopping():
                 return ""
@@ -233,14 +265,25 @@ class RedisStore:
 
     # --- upkeep ---
 
-    def save_snapshot(self, position: int, chain: str, state: bytes) -> None:
-        """Keep a snapshot, and of the older ones only the newest."""
+    def save_snapshot(self, version: int, position: int, chain: str, state: bytes) -> bool:
+        """Keep a snapshot, and of the older ones only the newest. False: we are not the owner, or not at ``version``.
+
+        A snapshot of what Redis has lost, or of what a former owner thinks, would poison the log that grows past it.
+        """
         name = keys.snapshot(self.tag)
         snapshot = Snapshot(position, chain, hashlib.sha256(state).hexdigest(), state)
-        older = sorted((int(field) for field in self._client.hkeys(name)), reverse=True)
-        self._client.hset(name, str(position), msgspec.msgpack.encode(snapshot))
-        if stale := [str(one) for one in older if one != position][1:]:
-            self._client.hdel(name, *stale)
+        with self._client.pipeline() as pipe:
+            pipe.watch(self._meta)
+            stands = [(one or b"0").decode() for one in pipe.hmget(self._meta, "epoch", "owner", "version")]
+            if stands != [str(self.epoch), self.owner, str(version)]:
+                return False
+            older = sorted((int(field) for field in pipe.hkeys(name)), reverse=True)
+            pipe.multi()
+            pipe.hset(name, str(position), msgspec.msgpack.encode(snapshot))
+            if stale := [str(one) for one in older if one != position][1:]:
+                pipe.hdel(name, *stale)
+            pipe.execute()
+        return True
 
     def beat(self, worker: str, sign: bytes, positions: dict[str, str], reader: str) -> None:
         """Show that the worker lives, and up to where it will never read its sources again."""

@@ -300,3 +300,116 @@ def test_a_full_redis_refuses_before_it_writes(redis_server, redis_url, client):
         client.config_set("maxmemory", "0")
     assert client.xlen(keys.log(TAG)) == 1
     store.close()
+
+
+def test_who_waits_for_a_lease_sleeps(redis_url, store):
+    """A standby asks about twice a second: waiting must cost neither a core nor Redis."""
+    standby = make_store(redis_url)
+    end, asked = time.monotonic() + 1.2, 0
+    while time.monotonic() < end:
+        standby.wait_for_release(standby.acquire())
+        asked += 1
+    assert asked <= 4
+    standby.close()
+
+
+def test_who_waits_for_a_lease_is_woken_by_its_release(redis_url, store):
+    """The release is heard, so a standby takes over at once and not at its next look."""
+    standby = make_store(redis_url)
+    wait_ms = standby.acquire()
+    threading.Timer(0.1, store.release).start()
+    started = time.monotonic()
+    standby.wait_for_release(wait_ms)
+    assert time.monotonic() - started < 0.4
+    assert standby.acquire() == 0
+    standby.close()
+
+
+def test_an_idle_owner_notices_that_redis_lost_its_tail(redis_url, client):
+    """Redis comes back without the last commit: the owner recovers and does it again, without any new input."""
+    adder, done = Adder(), threading.Event()
+    runner = threading.Thread(target=run_until, args=(redis_url, adder, done.is_set))
+    runner.start()
+    client.xadd(SOURCE, {"d": 3})
+    wait_until(lambda: client.xlen(keys.log(TAG)) == 1)
+    before = client.hgetall(keys.meta(TAG))
+    client.xadd(SOURCE, {"d": 5})
+    wait_until(lambda: client.xlen(keys.log(TAG)) == 2)
+    lost = client.pipeline()
+    lost.hset(keys.meta(TAG), mapping=before)
+    lost.delete(keys.log(TAG))
+    lost.xadd(keys.log(TAG), {"d": 3}, id="1-0")
+    lost.execute()
+    wait_until(lambda: client.xlen(keys.log(TAG)) == 2)
+    done.set()
+    runner.join()
+    assert [fields[b"d"] for _, fields in client.xrange(keys.log(TAG))] == [b"3", b"8"]
+
+
+def test_a_snapshot_is_kept_only_by_the_owner_that_stands_there(redis_url, store, client):
+    """A former owner, or one whose state Redis has lost, leaves no snapshot: the log may grow past it, otherwise."""
+    assert do_commit(store, commit_of(0, 1, [b"entry"])) == "OK"
+    assert not store.save_snapshot(2, 2, chain_at(2), b"of a commit that is lost")
+    assert store.save_snapshot(1, 1, chain_at(1), b"state")
+    client.hset(keys.meta(TAG), "owner", "heir")
+    assert not store.save_snapshot(1, 1, chain_at(1), b"of a former owner")
+    assert [one.state for one in store.snapshots()] == [b"state"]
+
+
+def test_bytes_that_are_no_snapshot_are_passed_over(redis_url, client):
+    """What cannot be read at all is like a snapshot with the wrong sha256: the log is folded instead."""
+    for number in range(4):
+        client.xadd(SOURCE, {"d": number})
+    run_until(redis_url, Adder(), lambda: client.xlen(keys.log(TAG)) == 4)
+    client.hset(keys.snapshot(TAG), "4", b"\xc1 nonsense")
+    heir = Adder()
+    client.xadd(SOURCE, {"d": 10})
+    run_until(redis_url, heir, lambda: client.xlen(keys.log(TAG)) == 5)
+    assert heir.total == 16
+
+
+def test_a_hole_in_a_source_stops_its_reader(redis_url, client):
+    """An entry that another machine has written and Redis has no more is never skipped."""
+    source = keys.log(keys.instrument_tag("BTC-USD"))
+    for number in (1, 2, 4):
+        client.xadd(source, {"d": number}, id=f"{number}-0")
+    adder = Adder()
+    adder.sources = lambda: [source]
+    with pytest.raises(CorruptState, match=r"\{i:BTC-USD\}:log: entries are missing after 0 \(the next are 1-0 to 4-0"):
+        run_until(redis_url, adder, lambda: False)
+    assert client.xlen(keys.log(TAG)) == 0
+
+
+@pytest.mark.parametrize("stream", [keys.log(TAG), OUTBOX])
+def test_a_foreign_entry_in_a_stream_stops_its_owner(store, client, stream):
+    """Somebody wrote where only the owner may: trying again is of no use, so it says so and stops."""
+    client.xadd(stream, {"d": "foreign"}, id="7-0")
+    with pytest.raises(CorruptState, match="not what its owner left there"):
+        do_commit(store, commit_of(0, 1, [b"entry"], {OUTBOX: (0, [b"a"])}))
+
+
+def test_a_long_recovery_keeps_its_lease(redis_url, client):
+    """A state that takes longer to load than a lease lasts: no rival gets in, or both would begin again for ever."""
+    store = make_store(redis_url)
+    store.acquire()
+    do_commit(store, commit_of(0, 1, [b"entry"]))
+    store.save_snapshot(1, 1, chain_at(1), b"7" * 4_000_000)
+    store.release()
+    rival, waits = make_store(redis_url), []
+
+    class Slow(Adder):
+        def load(self, state):
+            time.sleep(0.8)
+            waits.append(rival.acquire())
+
+    run_until(redis_url, Slow(), lambda: bool(waits), lease_ms=500)
+    assert waits[0] > 0
+    for one in (store, rival):
+        one.close()
+
+
+def wait_until(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "not within 10 s"
+        time.sleep(0.02)
