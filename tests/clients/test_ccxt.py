@@ -8,6 +8,8 @@ import pytest
 
 from tests.harness import BTC_USD
 
+pytestmark = pytest.mark.slow
+
 
 def until(check, timeout_s=10.0):
     end = time.monotonic() + timeout_s

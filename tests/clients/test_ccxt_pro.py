@@ -5,6 +5,8 @@ import asyncio
 import ccxt.pro
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 15
 
 

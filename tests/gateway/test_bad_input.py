@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 VALUES = [
     "",
     "0",

@@ -16,6 +16,8 @@ from websockets.sync.client import connect
 from tests.gateway.ear import Levels, Orders
 from tests.harness import BTC_USD
 
+pytestmark = pytest.mark.slow
+
 
 class Client:
     """A WebSocket client that keeps what it heard."""
@@ -252,6 +254,7 @@ def test_a_message_that_is_too_long_ends_the_connection(cluster, ws):
     client.socket.send("x" * 70_000)
     with pytest.raises(ConnectionClosed) as error:
         client.until("nothing")
+    assert error.value.rcvd
     assert error.value.rcvd.code == 1009
 
 

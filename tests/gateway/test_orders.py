@@ -39,7 +39,7 @@ class View:
             for event in entry.events:
                 order = self.ledger.order(event.order_id) if isinstance(event, Closed) else None
                 self.ledger.fold(event)
-                if order is not None:
+                if isinstance(event, Closed) and order is not None:
                     self.orders.close(order, event, entry.time)
         self.read = len(self.world.logs[0])
 

@@ -173,6 +173,7 @@ def test_a_gateway_that_lost_the_log_loads_anew_and_sends_its_listeners_away(clu
             os.kill(cluster.processes["gateway:0"].pid, signal.SIGCONT)
         with pytest.raises(ConnectionClosed) as closed:
             hear_out(listener)
+        assert closed.value.rcvd
         assert closed.value.rcvd.code == 1012
     until(lambda: cluster.http.get("/health").status_code == 200)
     book = cluster.http.get("/products/BTC-USD/book?level=3").json()
@@ -233,6 +234,7 @@ def test_told_to_stop_it_answers_what_is_under_way_and_ends_quickly(cluster, ali
         assert answers[0].status_code == 200, answers[0].text
         with pytest.raises(ConnectionClosed) as closed:
             listener.recv(timeout=5)
+        assert closed.value.rcvd
         assert closed.value.rcvd.code == 1012
     assert cluster.processes.pop("gateway:0").wait(5) == 0
     assert time.monotonic() - started < 4

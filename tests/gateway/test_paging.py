@@ -36,7 +36,8 @@ def test_paging_forward_meets_every_item_once(items, limit):
     """Following CB-BEFORE from the oldest item on meets every newer one, page by page."""
     if not items:
         return
-    seen, before = [], min(items)
+    seen: list[int] = []
+    before = min(items)
     while cut := fetch(items, Page(limit, before=before)).items:
         seen = cut + seen
         before = cut[0]

@@ -13,6 +13,8 @@ from shared.credentials import revoke_key
 from shared.instrument import make_instrument
 from tests.harness import BTC_USD
 
+pytestmark = pytest.mark.slow
+
 ORDER = {"product_id": "BTC-USD", "side": "buy", "price": "100.00", "size": "0.5"}
 
 
@@ -477,7 +479,7 @@ def test_accounts_statements_and_holds(cluster, pair):
         == Decimal(account["balance"])
         == Decimal(account["available"]) + Decimal(account["hold"])
     )
-    running = 0
+    running = Decimal(0)
     for row in reversed(entries):
         running += Decimal(row["amount"])
         assert Decimal(row["balance"]) == running
@@ -487,7 +489,7 @@ def test_accounts_statements_and_holds(cluster, pair):
     (hold,) = alice.call("GET", f"/accounts/{usd}/holds").json()
     assert (hold["ref"], Decimal(hold["amount"])) == (order["id"], Decimal("50.1"))
     (transfer,) = alice.call("GET", f"/accounts/{usd}/transfers").json()
-    assert (transfer["type"], Decimal(transfer["amount"])) == ("deposit", 10000)
+    assert (transfer["type"], Decimal(transfer["amount"])) == ("deposit", Decimal(10000))
     assert len(alice.call("GET", "/transfers").json()) == 2
     assert alice.call("GET", "/transfers?type=withdraw").json() == []
     for path in ("", "/ledger", "/holds", "/transfers"):

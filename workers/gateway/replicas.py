@@ -76,6 +76,7 @@ class Replicas:
         self._ledger_logs: dict[str, Ledger] = {}
         self._book_logs: dict[str, Market] = {}
         self._covered: set[str] = set()
+        self._incomplete = asyncio.Event()
         self._texts: dict[str, tuple[Instrument, Texts]] = {}
         self._waiting: list[tuple[str, int, asyncio.Future[None]]] = []
         self._log = log.get()
@@ -143,6 +144,7 @@ class Replicas:
             reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((stream, end, reached))
             await asyncio.wait((reached,), timeout=CATCH_UP_S)
+            reached.cancel()
 
     async def measure(self) -> None:
         """Count what the logs have and the replicas have not yet: ``lag``."""
@@ -161,13 +163,12 @@ class Replicas:
 
     def _wake(self) -> None:
         """Wake who waited for what has come."""
-        left = []
-        for stream, end, reached in self._waiting:
-            if reached.done() or self.positions.get(stream, 0) < end:
-                left.append((stream, end, reached))
-            else:
+        waiting, self._waiting = self._waiting, []
+        for stream, end, reached in waiting:
+            if self.positions.get(stream, 0) < end and not reached.done():
+                self._waiting.append((stream, end, reached))
+            elif not reached.done():
                 reached.set_result(None)
-        self._waiting = left
 
     # --- following ---
 
@@ -229,8 +230,7 @@ class Replicas:
         market = Market(instrument, book, position)
         self.markets[instrument.symbol] = self._book_logs[stream] = market
         self.positions[stream] = position
-        with contextlib.suppress(ApiError, LogGap):  # PostgreSQL is away: ``complete_forever`` goes on trying
-            await self._complete(market)
+        self._incomplete.set()
 
     async def _read(self) -> None:
         found = await read_logs(self._client, self.positions, COUNT, BLOCK_MS)
@@ -265,14 +265,16 @@ class Replicas:
     # --- the past ---
 
     async def complete_forever(self) -> None:
-        """Give every market its past as soon as PostgreSQL can tell it."""
+        """Give every market its past, as soon as PostgreSQL can tell it; following the logs does not wait for that."""
         while True:
-            await asyncio.sleep(PAST_RETRY_S)
-            if not self.trouble:
-                for market in list(self.markets.values()):
-                    if not market.has_past:
-                        with contextlib.suppress(ApiError, RedisError, LogGap):
-                            await self._complete(market)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PAST_RETRY_S):
+                    await self._incomplete.wait()
+            self._incomplete.clear()
+            for market in list(self.markets.values()):
+                if not market.has_past:
+                    with contextlib.suppress(ApiError, RedisError, LogGap):  # the next round tries again
+                        await self._complete(market)
 
     async def _complete(self, market: Market) -> None:
         """PostgreSQL's past, and from the log what PostgreSQL has not yet."""
@@ -280,9 +282,11 @@ class Replicas:
         stream = keys.log(keys.instrument_tag(market.symbol))
         missed: list[Trade] = []
         while position < market.position:
-            found = await read_logs(self._client, {stream: position}, COUNT, 0)
-            for number, payload in found.get(stream, []):
+            entries = (await read_logs(self._client, {stream: position}, COUNT, 0)).get(stream)
+            if not entries:
+                return  # Redis has lost what was followed: whoever follows finds out, and loads anew
+            for _, payload in entries:
                 entry = decode_book_entry(payload)
                 missed += [trade_of(event, entry.time) for event in entry.events if isinstance(event, Match)]
-                position = number
+            position = entries[-1][0]
         market.set_past(past, missed)
