@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -34,12 +34,16 @@ return 1
 
 
 class Seen(msgspec.Struct):
-    """What a look has shown. ``error``: why Redis could not be seen, "" if it could."""
+    """What a look has shown. ``error``: why Redis could not be seen, "" if it could.
+
+    ``told_apart``: workers whose beat is their own, and not of whoever beat last under their name.
+    """
 
     error: str = ""
     symbols: tuple[str, ...] = ()
     halted: frozenset[str] = frozenset()
     beats: dict[str, Beat | None] = {}
+    told_apart: frozenset[str] = frozenset()
 
 
 class Observer:
@@ -55,8 +59,8 @@ class Observer:
         self._lock.owner = f"{uuid.getnode():x}"
         self._is_set_up = False
 
-    async def look(self, names: Iterable[str], view: SupervisorView) -> Seen:
-        """What is wanted, what was given up, and who lives; and show others what we run.
+    async def look(self, pids: Mapping[str, int], view: SupervisorView) -> Seen:
+        """What is wanted, what was given up, and which of ``pids`` live, by name; and show others what we run.
 
         Raises ``MatchboxError`` if this cluster is not ours to run.
         """
@@ -64,13 +68,13 @@ class Observer:
             async with asyncio.timeout(LOOK_S):
                 if not self._is_set_up:
                     await self._set_up()
-                return await self._look(list(names), view)
+                return await self._look(dict(pids), view)
         except (RedisError, OSError) as error:
             return Seen(error=str(error) or type(error).__name__)
         except TimeoutError:
             return Seen(error=f"no answer within {LOOK_S:g} s")
 
-    async def _look(self, names: list[str], view: SupervisorView) -> Seen:
+    async def _look(self, pids: dict[str, int], view: SupervisorView) -> Seen:
         if await self._lock.try_acquire():
             raise MatchboxError(
                 f"another machine that is called {socket.gethostname()} runs a supervisor of {view.data} on this "
@@ -80,13 +84,16 @@ class Observer:
         pipe.hgetall(keys.INSTRUMENTS)
         pipe.hkeys(keys.HALTED)
         pipe.hset(keys.SUPERVISORS, self._identity, encode(view))
-        if names:
-            pipe.mget([keys.beat(name) for name in names])
-        instruments, halted, _, *beats = await pipe.execute()
+        if pids:
+            pipe.mget([keys.own_beat(name, socket.gethostname(), pid) for name, pid in pids.items()])
+            pipe.mget([keys.beat(name) for name in pids])
+        instruments, halted, _, *found = await pipe.execute()
+        own, latest = found or ((), ())
         return Seen(
             symbols=tuple(sorted(symbol.decode() for symbol in instruments)),
             halted=frozenset(name.decode() for name in halted),
-            beats=dict(zip(names, map(decode_beat, beats[0] if beats else ()), strict=True)),
+            beats={name: decode_beat(a or b) for name, a, b in zip(pids, own, latest, strict=True)},
+            told_apart=frozenset(name for name, text in zip(pids, own, strict=True) if text),
         )
 
     async def _set_up(self) -> None:

@@ -3,7 +3,7 @@
 import signal
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -29,6 +29,7 @@ class Run:
         self.beat: Beat | None = None
         self.kill_at: float | None = None
         self.was_hung = False
+        self.is_told_apart = False
 
     def state(self) -> str:
         """Its state for people."""
@@ -39,8 +40,10 @@ class Run:
         return RUNNING if self.ready_at is not None else "starting"
 
     def see(self, beat: Beat, now: float) -> None:
-        """Take note of a beat under its name; another host's process of that name is not ours."""
+        """Take note of a beat under its name; another host's process of that name is not ours, but may drown ours."""
         if beat.pid != self.child.pid or beat.host != socket.gethostname():
+            if not self.is_told_apart:
+                self.sign_at = now
             return
         if self.beat is None or beat.time != self.beat.time:
             self.sign_at = now
@@ -117,11 +120,15 @@ class Roster:
         history.append(Exit(now, served_s, excused or killed))
         self.reasons[name] = ended.reason
 
-    def see(self, beats: Mapping[str, Beat | None], now: float) -> list[str]:
-        """Take note of the workers' beats; answers the names that have just become ready."""
+    def see(self, beats: Mapping[str, Beat | None], told_apart: Collection[str], now: float) -> list[str]:
+        """Take note of the workers' beats; answers the names that have just become ready.
+
+        ``told_apart``: workers whose beats nobody else's can hide.
+        """
         ready = []
         for name, run in self.runs.items():
             beat = beats.get(name)
+            run.is_told_apart |= name in told_apart
             if beat is not None:
                 was_ready = run.ready_at is not None
                 run.see(beat, now)

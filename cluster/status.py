@@ -51,20 +51,27 @@ def status_of(client: Any) -> Status:
     views = [_decode_view(text) for text in client.hgetall(keys.SUPERVISORS).values()]
     given_up: dict[bytes, bytes] = client.hgetall(keys.HALTED)
     halted = {name.decode(): reason.decode() for name, reason in given_up.items()}
-    names = sorted({process.name for view in views for process in view.processes})
-    texts: list[bytes | None] = client.mget([keys.beat(name) for name in names]) if names else []
-    beats = dict(zip(names, map(decode_beat, texts), strict=True))
+    beats = _beats(client, views)
     found = Status([view.address for view in views], [])
     for view in sorted(views, key=lambda one: (one.host, one.data)):
         silent_s = now - view.time
         state = "running" if silent_s < SILENT_S else f"silent for {silent_s:.0f} s"
         found.processes.append(Row("supervisor", state, view.host, view.pid, uptime_s=int(now - view.started_at)))
         for process in sorted(view.processes, key=_place):
-            found.processes.append(_row(view.host, process, beats.get(process.name), now))
+            found.processes.append(_row(view.host, process, beats, now))
     for row in found.processes:
         if row.state == "halted":
             row.reason = halted.get(row.process, row.reason)
     return found
+
+
+def _beats(client: Any, views: list[SupervisorView]) -> dict[tuple[str, int], Beat]:
+    """The last beat of each process, by its host and pid."""
+    processes = [(view.host, one) for view in views for one in view.processes if one.pid]
+    names = [keys.own_beat(one.name, host, one.pid) for host, one in processes]
+    names += {keys.beat(one.name) for _, one in processes}
+    texts: list[bytes | None] = client.mget(names) if names else []
+    return {(beat.host, beat.pid): beat for beat in map(decode_beat, texts) if beat is not None}
 
 
 def _place(process: ProcessView) -> tuple[int, str]:
@@ -73,8 +80,8 @@ def _place(process: ProcessView) -> tuple[int, str]:
     return _ORDER.index(kind) if kind in _ORDER else len(_ORDER), process.name
 
 
-def _row(host: str, process: ProcessView, beat: Beat | None, now: float) -> Row:
-    own = beat if beat is not None and (beat.pid, beat.host) == (process.pid, host) else None
+def _row(host: str, process: ProcessView, beats: dict[tuple[str, int], Beat], now: float) -> Row:
+    own = beats.get((host, process.pid))
     is_up = process.pid > 0
     return Row(
         process=process.name,
@@ -130,7 +137,7 @@ def table_of(status: Status) -> Table:
 
 def _state(row: Row) -> Text:
     color = "green" if row.state in _GOOD else "yellow" if row.state in _BUSY else "red"
-    return Text.assemble((row.state, color), f": {row.reason}" if row.reason else "")
+    return Text.assemble((row.state, color), f": {row.reason}" if row.reason not in ("", row.state) else "")
 
 
 def _count(number: int | None) -> str:

@@ -51,6 +51,8 @@ EAGER_S = 15.0
 MEASURE_S = 5.0
 HEARD_S = 1.2
 """A look at Redis that is older tells nothing about who is silent now."""
+PATIENCE_S = 5.0
+"""How long after our start nobody wonders that Redis does not answer yet."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -87,6 +89,7 @@ class Supervisor:
         self._started_at = time.time()
         self._measured_at = 0.0
         self._heard_at = 0.0
+        self._is_away_told = False
         self._recorded: list[object] = []
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -158,8 +161,9 @@ class Supervisor:
                 del self._given_up[name]
                 self._halted |= {name}
 
-    def _watched(self) -> list[str]:
-        return [name for name in self._roster.runs if name not in (*SERVERS, INITDB, MIGRATIONS)]
+    def _watched(self) -> dict[str, int]:
+        runs = self._roster.runs.items()
+        return {name: run.child.pid for name, run in runs if name not in (*SERVERS, INITDB, MIGRATIONS)}
 
     async def _loop(self) -> None:
         while not self._stops_asked and self._failure is None:
@@ -196,8 +200,7 @@ class Supervisor:
 
     def _learn(self, seen: Seen) -> None:
         now = time.monotonic()
-        if bool(seen.error) == self._outlook.redis:
-            self._tell_of_redis(seen.error)
+        self._tell_of_redis(seen.error)
         if seen.error:
             self._outlook = msgspec.structs.replace(self._outlook, redis=False)
             return
@@ -209,16 +212,19 @@ class Supervisor:
         self._halted = seen.halted
         self._outlook = msgspec.structs.replace(self._outlook, redis=True, symbols=seen.symbols)
         self._roster.mark_ready(VALKEY, now)
-        for name in self._roster.see(seen.beats, now):
+        for name in self._roster.see(seen.beats, seen.told_apart, now):
             if self._roster.restarts[name]:
                 self._report(f"{name} runs again")
 
     def _tell_of_redis(self, error: str) -> None:
-        started_long_ago = time.time() - self._started_at > 5
-        if error and (self._outlook.redis or started_long_ago):
-            self._report(f"Redis is away: {error}")
-        elif not error and started_long_ago:
+        """Say that Redis is away, also if it never was there, and when it is back; but not while we start."""
+        if error and not self._is_away_told:
+            if self._outlook.redis or time.time() - self._started_at > PATIENCE_S:
+                self._report(f"Redis is away: {error}")
+                self._is_away_told = True
+        elif not error and self._is_away_told:
             self._report("Redis is there again")
+            self._is_away_told = False
 
     def _look_at_servers(self) -> None:
         run = self._roster.runs.get(POSTGRES)

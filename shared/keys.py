@@ -83,6 +83,11 @@ def beat(worker: str) -> str:
     return f"matchbox:beat:{worker}"
 
 
+def own_beat(worker: str, host: str, pid: int) -> str:
+    """The same of one process: several hosts may run a worker of the same name, of which one works and others wait."""
+    return f"matchbox:beat:{worker}@{host}:{pid}"
+
+
 def supervisor(host: str) -> str:
     """Lock: one supervisor per cluster and host."""
     return f"matchbox:supervisor:{host}"

@@ -110,6 +110,7 @@ class Runtime:
 
     def _own(self) -> bool:
         self._state = "waiting"
+        self._durable = {}
         while not self._stopping():
             self._upkeep()
             if not (wait_ms := self._store.acquire()):
@@ -226,7 +227,8 @@ class Runtime:
     def _upkeep(self) -> bool:
         """Beat, renew and trim when it is time. False: the lease went to somebody else."""
         now = time.monotonic()
-        if now >= self._next_renewal and self._state != "waiting" and self._commit is None:
+        due = min(self._next_renewal, self._next_beat, self._next_trim)  # no position is told, nothing trimmed, unsure
+        if now >= due and self._state != "waiting" and self._commit is None:
             if not self._store.renew(self._standing.version):
                 self._log.warning("lost the lease, or Redis lost what was written; starting over")
                 return False

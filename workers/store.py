@@ -6,7 +6,9 @@ same arguments, and the script answers OK, DUP or FENCED.
 """
 
 import hashlib
+import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -288,7 +290,8 @@ class RedisStore:
     def beat(self, worker: str, sign: bytes, positions: dict[str, str], reader: str) -> None:
         """Show that the worker lives, and up to where it will never read its sources again."""
         pipe = self._client.pipeline(transaction=False)
-        pipe.set(keys.beat(worker), sign, ex=5)
+        for key in (keys.beat(worker), keys.own_beat(worker, socket.gethostname(), os.getpid())):
+            pipe.set(key, sign, ex=5)
         for source, position in positions.items():
             pipe.hset(keys.consumers(source), reader, position)
         pipe.execute()

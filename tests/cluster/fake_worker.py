@@ -63,11 +63,14 @@ def _answer(server: socket.socket) -> None:
 
 def _beat(name: str) -> None:
     sign = {"pid": os.getpid(), "host": socket.gethostname(), "state": "running", "time": time.time_ns()}
-    words = ["SET", f"matchbox:beat:{name}", json.dumps(sign | {"sequence": 7, "lag": 0, "error": ""}), "EX", "5"]
+    text = json.dumps(sign | {"sequence": 7, "lag": 0, "error": ""})
+    own = f"matchbox:beat:{name}@{socket.gethostname()}:{os.getpid()}"
+    commands = [["SET", key, text, "EX", "5"] for key in (f"matchbox:beat:{name}", own)]
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1)
         client.connect(os.environ["MATCHBOX_REDIS_URL"].removeprefix("unix://"))
-        client.sendall(b"".join([b"*5\r\n", *(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words)]))
+        for words in commands:
+            client.sendall(b"".join([b"*5\r\n", *(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words)]))
         client.recv(100)
 
 

@@ -212,6 +212,21 @@ def test_the_number_of_shards_stays(cluster, database_url):
     assert not cluster.leftovers()
 
 
+def test_two_supervisors_on_one_redis_leave_each_others_workers_alone(clusters, redis_url, database_url):
+    """Workers of one name on two hosts (one works, one waits) do not drown each other's signs of life."""
+    pair = [clusters("one"), clusters("other")]
+    for cluster in pair:
+        cluster.start("--demo", redis_url=redis_url, database_url=database_url)
+    for cluster in pair:
+        cluster.wait_until_open()
+    time.sleep(6)
+    assert not [line for cluster in pair for line in cluster.said().splitlines() if "hangs" in line]
+    os.kill(pair[0].pid("engine:BTC-USD"), signal.SIGSTOP)
+    wait_for(lambda: "engine:BTC-USD hangs; killing it" in pair[0].said(), 6, "the one that is silent is found")
+    assert "hangs" not in pair[1].said()
+    assert [cluster.stop() for cluster in pair] == [0, 0]
+
+
 def test_servers_of_others_are_used_and_left_alone(clusters, redis_url, database_url):
     """With URLs in the settings no server is started, and the cluster leaves no lock and no trace of itself there."""
     cluster = clusters()

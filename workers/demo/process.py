@@ -99,7 +99,8 @@ class Demo:
         try:
             while True:
                 with contextlib.suppress(RedisError, OSError):  # the next beat tries again
-                    await client.set(keys.beat("demo"), msgspec.json.encode(self._sign()), ex=BEAT_TTL_S)
+                    for key in (keys.beat("demo"), keys.own_beat("demo", socket.gethostname(), os.getpid())):
+                        await client.set(key, msgspec.json.encode(self._sign()), ex=BEAT_TTL_S)
                 await asyncio.sleep(BEAT_S)
         finally:
             await client.aclose()

@@ -110,7 +110,8 @@ class Pusher:
                 "error": "; ".join(dict.fromkeys(filter(None, (self.writer.error, self.publisher.error)))),
             }
             with contextlib.suppress(RedisError):  # the lanes say so already
-                await self._client.set(keys.beat(NAME), msgspec.json.encode(sign), ex=BEAT_TTL_S)
+                for key in (keys.beat(NAME), keys.own_beat(NAME, socket.gethostname(), os.getpid())):
+                    await self._client.set(key, msgspec.json.encode(sign), ex=BEAT_TTL_S)
             await asyncio.sleep(BEAT_S)
 
 
