@@ -60,6 +60,15 @@ def test_everything_is_fed_and_answered(redis_url, tmp_path):
         assert 0.2 <= again.seconds < 2  # at most 500 requests a second
 
 
+def test_fees_are_not_given_back(redis_url, tmp_path):
+    """Where trading costs a fee, the fee stays with the exchange, and the replay ends as any other."""
+    with Exchange(redis_url, "", "BTC-USD") as exchange:
+        rules = make_instrument("BTC-USD", "0.01", "0.00000001", maker_fee=1000, taker_fee=2000)
+        Submitter(exchange.client).submit_to_all(InstrumentRequest("add", rules))
+        exchange.client.hset(keys.INSTRUMENTS, "BTC-USD", msgspec.json.encode(rules))
+        assert replay(exchange.settings, recording(tmp_path, 1000)).trades > 50
+
+
 def _refused_by_the_book(exchange: Exchange) -> int:
     entries = exchange.client.xrange(keys.log(keys.instrument_tag("BTC-USD")))
     return sum(b'"cancel_refused"' in fields[b"d"] for _, fields in entries)

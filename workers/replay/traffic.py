@@ -171,8 +171,9 @@ class Traffic:
         if getattr(event, "account", None) not in self._accounts:
             return
         for moved in movements(event):
-            key = moved.account, moved.currency
-            self.free[key] = self.free.get(key, 0) + moved.available
+            if moved.account in self._accounts:  # a fee goes to somebody else
+                key = moved.account, moved.currency
+                self.free[key] = self.free.get(key, 0) + moved.available
         if isinstance(event, Accepted | CancelRequested | Rejected | Duplicate):
             self._answered(event)
 
