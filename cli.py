@@ -13,6 +13,7 @@ from cluster import status as cluster_status
 from cluster.commands import log_folder
 from cluster.record import read_record
 from cluster.session import Session, settings_with
+from cluster.settings_help import SettingsCommand
 from cluster.welcome import address, welcome
 from shared import keys
 from shared.errors import MatchboxError
@@ -91,7 +92,7 @@ def cli() -> None:
 # --- the cluster ---
 
 
-@cli.command()
+@cli.command(cls=SettingsCommand)
 @click.option("--detach", is_flag=True, help="Return when the exchange is open; it goes on in the background.")
 @click.option("--demo", is_flag=True, help="With BTC-USD, ETH-USD and traders that make a market.")
 @data_option
@@ -162,7 +163,10 @@ def status(data: str | None, as_json: bool) -> None:
 @click.option("-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="Lines of each log.")
 @data_option
 def show_logs(name: str | None, follow: bool, lines: int, data: str | None) -> None:
-    """Show what the processes have written: all, or NAME (as in "engine:BTC-USD", "valkey")."""
+    """Show what the processes have written.
+
+    NAME is one of them, as in engine:BTC-USD or valkey.
+    """
     folder = log_folder(settings_with(data=data))
     for path in logs.find_logs(folder, name):
         for line in logs.last_lines(path, lines):
@@ -178,7 +182,7 @@ def show_logs(name: str | None, follow: bool, lines: int, data: str | None) -> N
 
 @cli.group(cls=Commands)
 def instrument() -> None:
-    """Add, list, halt, resume and remove instruments while the cluster runs."""
+    """Change the instruments of the running cluster."""
 
 
 @instrument.command(
@@ -309,8 +313,8 @@ def deposit(name: str, currency: str, amount: str, data: str | None) -> None:
 
     session = Session(data)
     with session.database() as database:
-        accounts.deposit(session.redis, database, name, currency, amount)
-    click.echo(f"{name} got {amount} {currency}")
+        got = accounts.deposit(session.redis, database, name, currency, amount)
+    click.echo(f"{name} got {got} {currency}")
 
 
 @cli.group(cls=Commands)
@@ -379,9 +383,9 @@ def replay(file: str, symbol: str | None, limit: int | None, rate: int | None, d
 @cli.command()
 @data_option
 def audit(data: str | None) -> None:
-    """Check the invariants over the logs and PostgreSQL, while the exchange runs.
+    """Check the invariants over logs and PostgreSQL.
 
-    A line per violation, and exit code 1 if there is any. The last line is JSON.
+    The exchange may go on meanwhile. A line per violation, and exit code 1 if there is any. The last line is JSON.
     """
     from rich.console import Console
 
@@ -395,7 +399,10 @@ def audit(data: str | None) -> None:
 @click.argument("names", nargs=-1, metavar="[engine|gateway]...", type=click.Choice(["engine", "gateway"]))
 @click.option("--quick", is_flag=True, help="All of it in under 40 s.")
 def bench(names: tuple[str, ...], quick: bool) -> None:
-    """Measure this machine on private servers: tables, each with a last line of JSON."""
+    """Measure this machine, on private servers.
+
+    Prints tables, each with a last line of JSON.
+    """
     from importlib import import_module
 
     for name in names or ("engine", "gateway"):

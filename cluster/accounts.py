@@ -11,7 +11,7 @@ from cluster.instruments import listing, shard_count
 from shared import keys
 from shared.credentials import ApiKey, create_key, find_user, revoke_key, server_key
 from shared.errors import InvalidInput
-from shared.instrument import money_text, money_units
+from shared.instrument import decimal_of, money_units, plain
 from shared.messages import TransferRequest
 from shared.schema import users
 from shared.settings import Settings
@@ -48,7 +48,7 @@ def end_key(client: Any, database: Engine, key: str) -> None:
 
 
 def deposit(client: Any, database: Engine, user: str, currency: str, amount: str) -> str:
-    """Give a user test money; answers the amount with the currency's decimals.
+    """Give a user test money; answers the amount as plain decimal text.
 
     Raises ``InvalidInput`` for an unknown user or currency or an amount that is none, ``Unavailable`` if the ledger
     does not answer.
@@ -58,7 +58,7 @@ def deposit(client: Any, database: Engine, user: str, currency: str, amount: str
     units = money_units(amount, scale)
     request = TransferRequest(f"deposit-{uuid.uuid4().hex}", account, currency, units)
     Submitter(client, shard_count(client)).submit(request)
-    return money_text(units, scale)
+    return plain(decimal_of(amount, "amount"))
 
 
 def currency_scale(client: Any, currency: str) -> int:

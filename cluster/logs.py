@@ -20,7 +20,8 @@ def find_logs(folder: Path, name: str | None) -> list[Path]:
     found = [path for path in known if name is not None and path == log_path(folder, name)]
     if not found:
         names = ", ".join(path.stem for path in known) or "none yet"
-        raise InvalidInput(f'no log of "{name or "any process"}" in {folder} (there are: {names})')
+        wanted = "any process" if name is None else f'"{name}"'
+        raise InvalidInput(f"no log of {wanted} in {folder} (there are: {names})")
     return found
 
 

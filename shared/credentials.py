@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 
 from shared.errors import CorruptState, InvalidInput, InvalidSetting
 from shared.schema import api_keys, users
-from shared.settings import Settings
+from shared.settings import SERVER_KEY_CHARS_MIN, Settings
 
 Scope = Literal["view", "trade", "transfer"]
 Role = Literal["trader", "admin"]
@@ -31,7 +31,6 @@ Role = Literal["trader", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 ROLES: tuple[Role, ...] = get_args(Role)
 KEY_FILE = "server.key"
-SERVER_KEY_CHARS_MIN = 32
 SECRET_BYTES = 32
 NAME_CHARS_MAX = 64
 

@@ -8,27 +8,33 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
-from shared.errors import InvalidSetting
+from shared.errors import InvalidInput, InvalidSetting
+from shared.instrument import decimal_of
 
 PREFIX = "MATCHBOX_"
 
 Count = Annotated[int, Meta(ge=1)]
 Millis = Annotated[int, Meta(ge=0)]
 
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+SERVER_KEY_CHARS_MIN = 32
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of a cluster."""
 
-    data: Annotated[str, Meta(description="data folder: embedded servers, logs of the processes, server key")] = (
-        ".matchbox"
-    )
-    host: Annotated[str, Meta(description="address the gateway listens on")] = "127.0.0.1"
+    data: Annotated[
+        str, Meta(min_length=1, description="data folder: embedded servers, logs of the processes, server key")
+    ] = ".matchbox"
+    host: Annotated[str, Meta(min_length=1, description="address the gateway listens on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535, description="port the gateway listens on")] = 8000
     redis_url: Annotated[str, Meta(description="Redis or Valkey; empty: the cluster starts its own")] = ""
     database_url: Annotated[str, Meta(description="PostgreSQL; empty: the cluster starts its own")] = ""
@@ -84,9 +90,46 @@ def load_settings(environment: Mapping[str, str] | None = None, dotenv: Path | N
 
 def _checked(values: dict[str, Any]) -> Settings:
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        found = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         name = re.sub(r"\W", "", where)
         shown = f'="{values[name]}"' if name in values and name != "server_key" else ""
         raise InvalidSetting(f"{PREFIX}{name.upper()}{shown}: {what}") from error
+    _check_url("redis_url", found.redis_url, REDIS_SCHEMES)
+    _check_url("database_url", found.database_url, DATABASE_SCHEMES)
+    if 0 < len(found.server_key) < SERVER_KEY_CHARS_MIN:
+        raise InvalidSetting(f"{PREFIX}SERVER_KEY: it needs at least {SERVER_KEY_CHARS_MIN} random characters")
+    try:
+        is_possible = decimal_of(found.max_notional, "") > 0
+    except InvalidInput:
+        is_possible = False
+    if not is_possible:
+        raise InvalidSetting(f'{PREFIX}MAX_NOTIONAL="{found.max_notional}": write a decimal number above 0')
+    return found
+
+
+def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    """Complain before anything starts; the URL is not shown, it may hold a password."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        is_possible = parts.scheme in schemes and "://" in url and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_possible = False
+    if not is_possible:
+        allowed = ", ".join(f"{scheme}://" for scheme in schemes[:-1])
+        raise InvalidSetting(
+            f"{PREFIX}{name.upper()} is not a URL with a known scheme ({allowed} or {schemes[-1]}://) and a valid port"
+        )
+
+
+def variables() -> list[tuple[str, str]]:
+    """Each setting's variable, and what it means with its default: what ``start --help`` lists."""
+    hints = get_type_hints(Settings, include_extras=True)
+    defaults = msgspec.to_builtins(Settings())
+    return [
+        (PREFIX + name.upper(), f"{hint.__metadata__[-1].description} [default: {defaults[name] or 'empty'}]")
+        for name, hint in hints.items()
+    ]

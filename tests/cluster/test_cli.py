@@ -54,7 +54,7 @@ def test_a_person_runs_an_exchange(folder):
         wait_for(lambda: rows(folder).get("engine:BTC-USD", {}).get("state") == "running", 15, "engine runs")
         assert "exists already" in fails("instrument", "add", "BTC-USD", "--tick", "1", "--lot", "1", *at, cwd=folder)
         assert "alice has account 1" in works("user", "create", "alice", *at, cwd=folder)
-        assert "alice got 1000 USD" in works("deposit", "alice", "USD", "1000", *at, cwd=folder)
+        assert "alice got 1000 USD" in works("deposit", "alice", "USD", "1e3", *at, cwd=folder)
         assert '"bob" does not exist' in fails("deposit", "bob", "USD", "1", *at, cwd=folder)
         assert "not used by any instrument" in fails("deposit", "alice", "XYZ", "1", *at, cwd=folder)
         assert works("key", "create", "alice", *at, cwd=folder).split()[::2] == ["key", "secret", "passphrase"]
@@ -98,6 +98,7 @@ def test_redis_away_is_one_line(folder):
 def test_the_help_teaches():
     """The help of every command has a sentence, and the first one shows examples."""
     assert "matchbox start --demo" in works("--help")
+    assert "MATCHBOX_LOG_LEVEL " in works("start", "--help")
     for command in ("start", "stop", "status", "logs", "instrument", "user", "deposit", "key"):
         assert command in works("--help")
         assert len(works(command, "--help").splitlines()) > 3
