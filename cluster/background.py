@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
@@ -93,9 +94,7 @@ def stop(settings: Settings) -> list[str]:
         return []
     process = find_process(record.pid, record.created)
     if process is None:
-        left = stop_leftovers(record.processes)
-        remove_record(folder)
-        return left
+        return _clear_up(folder, record)
     try:
         process.terminate()
     except psutil.AccessDenied:
@@ -110,6 +109,16 @@ def stop(settings: Settings) -> list[str]:
             )
         time.sleep(POLL_S)
     return ["supervisor", *(one.name for one in record.processes)]
+
+
+def _clear_up(folder: Path, record: ClusterRecord) -> list[str]:
+    """End what a killed supervisor has left: its processes, its record, its lock."""
+    lock = DataLock(folder)
+    lock.acquire()
+    left = stop_leftovers(record.processes)
+    remove_record(folder)
+    lock.release()
+    return left
 
 
 def _find_record(settings: Settings) -> ClusterRecord | None:
