@@ -12,6 +12,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
+# uv wants a cache; where its place cannot be written, as with a read-only home, it goes without.
+CACHE := $(if $(UV_CACHE_DIR),$(UV_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/uv)
+ifneq ($(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" && echo yes),yes)
+export UV_NO_CACHE := 1
+endif
+
 .PHONY: run install test check format lock clean
 
 run: $(INSTALLED)
