@@ -85,7 +85,7 @@ def test_one_at_a_time(redis_url, database_url):
     """Of two pushers one waits; when the other is killed it takes over, and each entry is written once."""
     market = Market(redis_url)
     market.write()
-    with pushers(redis_url, database_url, count=2, slow_batch=100, slow_delay_ms=1) as running:
+    with pushers(redis_url, database_url, count=2, lease_ms=600, slow_batch=100, slow_delay_ms=1) as running:
         until(lambda: positions_published(market.client, market))
         time.sleep(0.5)
         log = "".join(process.stderr.readline() for process in running if is_readable(process))
@@ -113,14 +113,14 @@ def test_a_pusher_that_was_frozen_past_its_lease_writes_nothing_twice(redis_url,
     """A stopped pusher loses the lock to another; woken up, it notices, waits, and does no harm."""
     market = Market(redis_url)
     market.write()
-    with pushers(redis_url, database_url, count=2, slow_batch=100, slow_delay_ms=1) as running:
+    with pushers(redis_url, database_url, count=2, lease_ms=600, slow_batch=100, slow_delay_ms=1) as running:
         for _ in range(3):
             until(lambda: positions_published(market.client, market))
             market.trade(600)
             market.write()
             frozen = next(one for one in running if one.pid == first_running(market))
             frozen.send_signal(signal.SIGSTOP)
-            time.sleep(0.6)
+            time.sleep(0.8)
             market.trade(100)
             market.write()
             until(lambda: positions_published(market.client, market))

@@ -85,7 +85,6 @@ class Writer:
         try:
             wrote = await self.write()
         except RedisError as error:
-            self._published.clear()
             return self._redis.down(error)
         except (SQLAlchemyError, TimeoutError) as error:
             self._is_fresh = False
@@ -127,18 +126,25 @@ class Writer:
     # --- where things stand ----------------------------------------------------------------------
 
     async def _observe(self) -> dict[str, tuple[int, str]]:
-        """Length and chain of each log, by tag, as its owner last committed them."""
+        """Length and chain of each log, by tag, as its owner last committed them, and what is published of it.
+
+        What is published is read each time: a pusher that was frozen may, on waking up, have put an older position
+        over ours.
+        """
         for name in await self._client.hkeys(keys.INSTRUMENTS):
             self._symbols.setdefault(keys.instrument_tag(name.decode()), name.decode())
         tags = [*self._shards, *self._symbols]
         pipe = self._client.pipeline(transaction=False)
         for tag in tags:
             pipe.hmget(keys.meta(tag), "length", "chain")
+            pipe.hget(keys.consumers(keys.log(tag)), keys.POSTGRESQL)
         answers = await pipe.execute()
         self._redis.up()
+        published = zip(tags, answers[1::2], strict=True)
+        self._published = {tag: int(position.partition(b"-")[0]) for tag, position in published if position}
         return {
             tag: (int(length or 0), (chain or b"").decode())
-            for tag, (length, chain) in zip(tags, answers, strict=True)
+            for tag, (length, chain) in zip(tags, answers[::2], strict=True)
         }  # fmt: skip
 
     async def _load_positions(self) -> None:
