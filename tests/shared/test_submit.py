@@ -1,0 +1,66 @@
+"""Requests from the command line: only the calls matter here, so a fake Redis stands in for the server."""
+
+import threading
+
+import fakeredis
+import pytest
+
+from shared import keys
+from shared.errors import RejectReason, Unavailable
+from shared.messages import Duplicate, LedgerEntry, Rejected, Transferred, TransferRequest, decode_request, encode
+from shared.submit import Refused, Submitter
+
+REQUEST = TransferRequest("r1", 5, "USD", 100)
+
+
+@pytest.fixture
+def client():
+    with fakeredis.FakeRedis() as client:
+        yield client
+
+
+def ledger(client, shard, *events):
+    """Log ``events`` once the request is in the shard's inbox."""
+
+    def run():
+        while not client.xlen(keys.inbox(shard)):
+            pass
+        for number, event in enumerate(events, 1):
+            client.xadd(
+                keys.log(keys.shard_tag(shard)), {"d": encode(LedgerEntry("s 1", 1, [event]))}, id=f"{number}-0"
+            )
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_the_answer_is_the_event_with_its_own_id(client):
+    """Events of other requests are passed over; the request is in the inbox as it was given."""
+    thread = ledger(client, 0, Duplicate("other", 5), Transferred("r1", 5, "USD", 100))
+    assert Submitter(client).submit(REQUEST) == Transferred("r1", 5, "USD", 100)
+    thread.join()
+    ((_, fields),) = client.xrange(keys.inbox(0))
+    assert decode_request(fields[b"d"]) == REQUEST
+
+
+def test_a_request_goes_to_the_shard_of_its_account(client):
+    """Account 5 of 3 shards is kept by shard 2."""
+    thread = ledger(client, 2, Transferred("r1", 5, "USD", 100))
+    Submitter(client, shards=3).submit(REQUEST)
+    thread.join()
+    assert client.xlen(keys.inbox(0)) == client.xlen(keys.inbox(1)) == 0
+
+
+def test_a_refusal_is_an_error_with_the_ledgers_words(client):
+    """``Rejected`` becomes ``Refused``, whose text is the ledger's sentence."""
+    ledger(client, 0, Rejected("r1", 5, RejectReason.INSUFFICIENT_FUNDS, "Insufficient funds"))
+    with pytest.raises(Refused, match="Insufficient funds"):
+        Submitter(client).submit(REQUEST)
+
+
+def test_silence_is_unavailable(client):
+    """Without an answer the error names the ledger and the time; the request stays in the inbox."""
+    with pytest.raises(Unavailable, match=r"ledger 0 did not answer within 0\.1 s"):
+        Submitter(client).submit(REQUEST, timeout_s=0.1)
+    assert client.xlen(keys.inbox(0)) == 1
