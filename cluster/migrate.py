@@ -1,4 +1,7 @@
-"""Bring PostgreSQL's tables up to date: ``python -m cluster.migrate``, one at a time in the whole cluster."""
+"""Bring PostgreSQL's tables up to date: ``python -m cluster.migrate``, one at a time in the whole cluster.
+
+It also notes the number of account shards in a new Redis, so that a cluster can be run without our supervisor.
+"""
 
 import asyncio
 import sys
@@ -8,6 +11,7 @@ from alembic import command
 from redis.exceptions import RedisError
 
 import migrations
+from shared import keys
 from shared.connections import connect_async
 from shared.errors import MatchboxError, Unavailable
 from shared.mutex import Mutex
@@ -25,6 +29,7 @@ async def migrate(settings: Settings) -> None:
     try:
         await lock.acquire(timeout_s=WAIT_S)
         try:
+            await client.set(keys.SHARDS, settings.shards, nx=True)
             await asyncio.to_thread(command.upgrade, migrations.config(settings.database_url), "head")
         finally:
             await lock.release()

@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import shlex
+import shutil
+import sys
+from pathlib import Path
 
 from shared.settings import Settings
 
@@ -38,26 +41,33 @@ async def answers(host: str, port: int) -> bool:
         return False
 
 
+def program() -> str:
+    """How a person calls us: by name if the shell finds it, else as we were called, as in ``.venv/bin/matchbox``."""
+    called = Path(sys.argv[0])
+    return "matchbox" if shutil.which("matchbox") or called.name != "matchbox" else shlex.quote(str(called))
+
+
 def welcome(settings: Settings, *, demo: bool, has_instruments: bool) -> str:
     """What ``start`` says once the exchange is open."""
     url = address(settings)
     data = f" --data {shlex.quote(settings.data)}" if settings.data_dir != Settings().data_dir else ""
+    matchbox = program()
     lines = [f"Matchbox is open at {url}", ""]
     if demo:
         lines += [f"  watch it     {url}/", f"  the book     curl '{url}/products/BTC-USD/book?level=2'"]
     elif not has_instruments:
         lines += [
             "  It has no instruments yet. Add one:",
-            f"               matchbox instrument add BTC-USD --tick 0.01 --lot 0.00000001{data}",
+            f"               {matchbox} instrument add BTC-USD --tick 0.01 --lot 0.00000001{data}",
         ]
     else:
         lines += [f"  products     curl {url}/products"]
     lines += [
-        f"  trade        matchbox user create alice{data}",
-        f"               matchbox deposit alice USD 100000{data}",
-        f"               matchbox key create alice{data}        then see README: ccxt in four lines",
-        f"  processes    matchbox status{data}",
+        f"  trade        {matchbox} user create alice{data}",
+        f"               {matchbox} deposit alice USD 100000{data}",
+        f"               {matchbox} key create alice{data}        then see README: ccxt in four lines",
+        f"  processes    {matchbox} status{data}",
         f"  the API      {url}/docs",
-        f"  stop         Ctrl-C, or matchbox stop{data}",
+        f"  stop         Ctrl-C, or {matchbox} stop{data}",
     ]
     return "\n".join(lines)
