@@ -136,6 +136,11 @@ class Roster:
                     ready.append(name)
         return ready
 
+    def troubles(self) -> dict[str, str]:
+        """What keeps workers that run from their work, as they say themselves."""
+        beats = {name: run.beat for name, run in self.runs.items()}
+        return {name: beat.error for name, beat in beats.items() if beat and beat.error and beat.state == RUNNING}
+
     def excuse_silence(self, now: float) -> None:
         """Nobody could be heard until now: count silence from here."""
         for run in self.runs.values():

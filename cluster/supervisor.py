@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 import msgspec
@@ -83,6 +83,7 @@ class Supervisor:
         self._outlook = Outlook(initialised=True)
         self._given_up: dict[str, str] = {}  # not yet known to Redis
         self._halted: frozenset[str] = frozenset()
+        self._troubled: Collection[str] = ()
         self._queue: asyncio.Queue[signal.Signals | Seen | MatchboxError] = asyncio.Queue()
         self._stops_asked = 0
         self._failure: MatchboxError | None = None
@@ -212,9 +213,14 @@ class Supervisor:
         self._halted = seen.halted
         self._outlook = msgspec.structs.replace(self._outlook, redis=True, symbols=seen.symbols)
         self._roster.mark_ready(VALKEY, now)
-        for name in self._roster.see(seen.beats, seen.told_apart, now):
+        ready = self._roster.see(seen.beats, seen.told_apart, now)
+        for name in ready:
             if self._roster.restarts[name]:
                 self._report(f"{name} runs again")
+        troubles = self._roster.troubles()
+        for name in troubles.keys() - set(self._troubled):
+            self._report(f"{name} has trouble: {troubles[name]}")
+        self._troubled = troubles.keys()
 
     def _tell_of_redis(self, error: str) -> None:
         """Say that Redis is away, also if it never was there, and when it is back; but not while we start."""

@@ -117,6 +117,7 @@ class Runtime:
                 self._next_renewal = time.monotonic() + self._settings.lease_ms / 3000
                 return True
             self._store.wait_for_release(wait_ms)
+            gc.collect(0)  # the subscription is a cycle, and a standby may wait for months
         return False
 
     # --- recover ---

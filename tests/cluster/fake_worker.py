@@ -30,7 +30,7 @@ def main() -> None:
         if time.monotonic() >= next_beat and mood != "deaf":
             next_beat = time.monotonic() + 0.2
             with contextlib.suppress(OSError):
-                _beat(name)
+                _beat(name, "PostgreSQL is ahead" if mood == "troubled" else "")
         if server is None:
             time.sleep(0.05)
         else:
@@ -61,9 +61,9 @@ def _answer(server: socket.socket) -> None:
             client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
 
 
-def _beat(name: str) -> None:
+def _beat(name: str, error: str) -> None:
     sign = {"pid": os.getpid(), "host": socket.gethostname(), "state": "running", "time": time.time_ns()}
-    text = json.dumps(sign | {"sequence": 7, "lag": 0, "error": ""})
+    text = json.dumps(sign | {"sequence": 7, "lag": 0, "error": error})
     own = f"matchbox:beat:{name}@{socket.gethostname()}:{os.getpid()}"
     commands = [["SET", key, text, "EX", "5"] for key in (f"matchbox:beat:{name}", own)]
     with socket.socket(socket.AF_UNIX) as client:

@@ -83,6 +83,18 @@ def test_hung_workers_are_told_from_dead_ones(cluster):
     assert "engine:BTC-USD hangs; killing it" in cluster.said()
 
 
+def test_the_trouble_of_a_worker_is_told_once(clusters, database_url):
+    """A worker that runs but says it cannot do its work: a person at the terminal reads why."""
+    cluster = clusters()
+    cluster.set_mood("pusher", "troubled")
+    cluster.start(database_url=database_url)
+    cluster.wait_until_open()
+    wait_for(lambda: "pusher has trouble: PostgreSQL is ahead" in cluster.said(), 8, "told")
+    time.sleep(1)
+    assert cluster.said().count("has trouble") == 1
+    assert cluster.stop() == 0
+
+
 def test_servers_that_die_come_back_and_so_does_everything(whole_cluster):
     """Kill -9 of Valkey and PostgreSQL: both are restarted, what was written is there, no worker was touched."""
     cluster = whole_cluster

@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from shared import keys
 from shared.chain import advance
-from shared.connections import connect_async, open_database_async
+from shared.connections import connect_async, open_database, open_database_async
 from shared.messages import OrderRequest, TransferRequest
+from shared.schema import metadata
 from shared.settings import Settings
 from tests.pusher.dying_writer import POINTS
 from tests.pusher.market import SYMBOLS, Market
@@ -244,6 +246,30 @@ def test_trimming_up_to_the_published_position_is_safe(redis_url, database_url):
 
     assert halted_after(redis_url, database_url, market, trim) == {}
     assert_mirrors(database_url, market)
+
+
+def test_a_postgresql_without_its_rows_holds_the_logs(redis_url, database_url):
+    """Restored empty, it needs every entry again: nothing may be trimmed by what its predecessor had."""
+    market = Market(redis_url, seed=6)
+    market.trade(50)
+    market.write()
+
+    class Stuck(Writer):
+        async def _commit(self, *_):
+            raise Displaced
+
+    async def scenario():
+        async with writer_for(redis_url, database_url) as writer:
+            await write_all(writer)
+        with open_database(database_url).begin() as connection:
+            connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)} CASCADE"))
+        async with writer_for(redis_url, database_url, Stuck) as writer:
+            with pytest.raises(Displaced):
+                await writer.write()
+        logs = [keys.log(tag) for tag in market.lengths]
+        assert {market.client.hget(keys.consumers(log), keys.POSTGRESQL) for log in logs} == {b"0-0"}
+
+    asyncio.run(scenario())
 
 
 def test_an_entry_that_makes_no_sense_halts_this_log_only(redis_url, database_url):

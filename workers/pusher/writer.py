@@ -164,7 +164,8 @@ class Writer:
 
     async def _publish(self) -> None:
         """Tell what PostgreSQL has for good, so that the logs may be trimmed up to there."""
-        news = [one for one in self._positions.values() if self._published.get(one.tag) != one.length]
+        known = map(self._position, {*self._positions, *self._published})  # one that it lost with its rows is 0
+        news = [one for one in known if self._published.get(one.tag) != one.length]
         if not news:
             return
         pipe = self._client.pipeline(transaction=False)
