@@ -19,6 +19,9 @@ from r_mutex import LockBase
 
 from shared.errors import Unavailable
 
+LONGEST_MS = 60_000
+"""No lease is extended by more at once, unless its own length is longer."""
+
 ACQUIRE = """
 -- KEYS: state. ARGV: owner, ttl in ms, the caller's former owner token ('' if none).
 -- Answers {1, epoch} or {0, ms until the holder's lease ends}.
@@ -28,7 +31,14 @@ local state = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'lease')
 local repeated = state[2] == ARGV[1]
 local mine = repeated or (state[2] == ARGV[3] and ARGV[3] ~= '')
 local held = state[2] and state[2] ~= '' and tonumber(state[3] or '0') > now
-if held and not mine then return {0, tonumber(state[3]) - now} end
+if held and not mine then
+  local left = tonumber(state[3]) - now
+  if left > math.max(60000, 2 * ARGV[2]) then  -- set before the clock was put back: a living holder will renew it
+    left = tonumber(ARGV[2])
+    redis.call('HSET', KEYS[1], 'lease', string.format('%d', now + left))
+  end
+  return {0, left}
+end
 local epoch = tonumber(state[1] or '0')
 if not repeated then epoch = math.max(epoch + 1, now) end
 redis.call('HSET', KEYS[1], 'epoch', string.format('%d', epoch), 'owner', ARGV[1],

@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError, RedisError
 from shared import keys
 from shared.connections import BLOCK_MS, connect
 from shared.errors import CorruptState
-from shared.mutex import ACQUIRE, RELEASE
+from shared.mutex import ACQUIRE, LONGEST_MS, RELEASE
 
 COMMIT = (Path(__file__).parent / "commit.lua").read_text()
 COMMIT_SHA = hashlib.sha1(COMMIT.encode(), usedforsecurity=False).hexdigest()
@@ -156,7 +156,7 @@ class RedisStore:
 
     def renew(self, version: int, lease_s: float = 0.0) -> bool:
         """Extend the lease; False: somebody else owns the tag now, or Redis does not stand at ``version``."""
-        lease_ms = max(self._lease_ms, int(lease_s * 1000))
+        lease_ms = max(self._lease_ms, min(LONGEST_MS, int(lease_s * 1000)))
         return bool(self._client.eval(STAND, 1, self._meta, self.epoch, self.owner, lease_ms, version))
 
     def release(self) -> None:

@@ -165,6 +165,21 @@ def test_our_lease_outlives_a_killed_holder_only_until_its_end(redis_url):
     asyncio.run(scenario())
 
 
+def test_a_clock_that_was_put_back_does_not_lock_us_out(redis_url):
+    """Redis measures leases by its wall clock: one that a dead holder left an hour ahead ends after a usual lease."""
+
+    async def scenario():
+        async with mutexes(redis_url, 2, ttl_ms=500) as (dead, heir):
+            assert await dead.try_acquire() == 0
+            in_an_hour = int((await dead._client.time())[0]) * 1000 + 3_600_000
+            await dead._client.hset("shop.current", "lease", in_an_hour)
+            assert await heir.try_acquire() == 500
+            await asyncio.wait_for(heir.acquire(), 2)
+            await heir.release()
+
+    asyncio.run(scenario())
+
+
 def test_a_release_wakes_the_waiter_at_once(redis_url):
     """A waiter does not poll: it is in long before the holder's lease would have ended."""
 
