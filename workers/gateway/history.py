@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+from psycopg.errors import UndefinedTable
 from sqlalchemy import BigInteger, ColumnElement, Row, Select, and_, func, literal, select
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -60,6 +61,11 @@ class History:
             # DBAPIError's own text repeats the statement; its cause says what happened.
             cause = error.orig if isinstance(error, DBAPIError) else error
             self.trouble = str(cause).strip().partition("\n")[0] or type(cause).__name__
+            raise unavailable(AWAY) from error
+        except ProgrammingError as error:
+            if not isinstance(error.orig, UndefinedTable):
+                raise
+            self.trouble = 'PostgreSQL has no tables yet: run "python -m cluster.migrate"'
             raise unavailable(AWAY) from error
         self.trouble = ""
 
