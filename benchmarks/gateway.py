@@ -139,7 +139,7 @@ def run(durability: str, seconds: float, singles: int) -> dict[str, Any]:
 def main(quick: bool) -> None:
     """Measure."""
     figures = {
-        durability: run(durability, 3 if quick else 10, 200 if quick else 1000) for durability in ("always", "everysec")
+        durability: run(durability, 2 if quick else 10, 100 if quick else 1000) for durability in ("always", "everysec")
     }
     table = Table(title="orders into a whole cluster, answered after the ledger's commit")
     for heading in (
