@@ -135,7 +135,7 @@ def run(durability: str, seconds: float, singles: int) -> dict[str, Any]:
 
 
 @click.command(help=__doc__)
-@click.option("--quick", is_flag=True, help="Shorter: about 30 s.")
+@click.option("--quick", is_flag=True, help="Shorter: about 25 s.")
 def main(quick: bool) -> None:
     """Measure."""
     figures = {
