@@ -258,3 +258,16 @@ def test_a_taken_port_and_a_missing_setting_are_said_in_one_line(cluster):
         assert "MATCHBOX_REDIS_URL" in alone.log("gateway:7").read_text().splitlines()[-1]
     finally:
         alone.close()
+
+
+def test_a_redis_that_lost_everything_is_noticed(servers):
+    """A log that ends before what was read is not followed any further: the gateway loads anew what there is."""
+    own, postgresql = Valkey(), servers[1]
+    own.start()
+    try:
+        with Cluster(own.url, postgresql.url, gateways=1) as running:
+            assert running.http.get("/products").json()
+            running.client.flushall()
+            until(lambda: (found := running.http.get("/products")).status_code == 200 and found.json() == [])
+    finally:
+        own.remove()

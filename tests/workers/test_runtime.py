@@ -374,7 +374,7 @@ def test_a_hole_in_a_source_stops_its_reader(redis_url, client):
     for number in (1, 2, 4):
         client.xadd(source, {"d": number}, id=f"{number}-0")
     adder = Adder()
-    adder.sources = lambda: [source]
+    adder.sources = lambda: [source]  # type: ignore[method-assign]
     with pytest.raises(CorruptState, match=r"\{i:BTC-USD\}:log: entries are missing after 0 \(the next are 1-0 to 4-0"):
         run_until(redis_url, adder, lambda: False)
     assert client.xlen(keys.log(TAG)) == 0

@@ -146,5 +146,7 @@ async def beat_forever(gateway: Gateway, client: Any) -> None:
                 "lag": replicas.lag,
                 "error": "; ".join(filter(None, (replicas.trouble, gateway.history.trouble))),
             }
-            await client.set(keys.beat(f"gateway:{gateway.number}"), msgspec.json.encode(sign), ex=BEAT_TTL_S)
+            name, text = f"gateway:{gateway.number}", msgspec.json.encode(sign)
+            await client.set(keys.beat(name), text, ex=BEAT_TTL_S)
+            await client.set(keys.own_beat(name, socket.gethostname(), os.getpid()), text, ex=BEAT_TTL_S)
         await asyncio.sleep(BEAT_S)

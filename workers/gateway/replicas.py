@@ -76,6 +76,7 @@ class Replicas:
         self._ledger_logs: dict[str, Ledger] = {}
         self._book_logs: dict[str, Market] = {}
         self._covered: set[str] = set()
+        self._shrunk: LogGap | None = None
         self._incomplete = asyncio.Event()
         self._texts: dict[str, tuple[Instrument, Texts]] = {}
         self._waiting: list[tuple[str, int, asyncio.Future[None]]] = []
@@ -147,14 +148,17 @@ class Replicas:
             reached.cancel()
 
     async def measure(self) -> None:
-        """Count what the logs have and the replicas have not yet: ``lag``."""
+        """Count what the logs have and the replicas have not yet: ``lag``; note a log that has less than was read."""
         positions = dict(self.positions)
         pipe = self._client.pipeline(transaction=False)
         for stream in positions:
             pipe.xrevrange(stream, count=1)
         ends = [int(found[0][0].partition(b"-")[0]) if found else 0 for found in await pipe.execute()]
-        behind = zip(positions.values(), ends, strict=True)
-        self.lag = sum(max(0, end - position) for position, end in behind)
+        self.lag = 0
+        for (stream, position), end in zip(positions.items(), ends, strict=True):
+            self.lag += max(0, end - position)
+            if end < position:
+                self._shrunk = LogGap(stream, position, f"not there: the log ends at {end}")
 
     async def _end(self, stream: str) -> int:
         """The number of a log's last entry."""
@@ -219,10 +223,13 @@ class Replicas:
 
     async def _check_logs(self) -> None:
         """After Redis was away: has it still got what was read? Raises ``LogGap``."""
-        for stream, position in self.positions.items():
-            end = await self._end(stream)
-            if end < position:
-                raise LogGap(stream, position, f"not there: the log ends at {end}")
+        await self.measure()
+        self._raise_if_shrunk()
+
+    def _raise_if_shrunk(self) -> None:
+        if self._shrunk is not None:
+            gap, self._shrunk = self._shrunk, None
+            raise gap
 
     async def _add_market(self, instrument: Instrument) -> None:
         stream = keys.log(keys.instrument_tag(instrument.symbol))
@@ -233,6 +240,7 @@ class Replicas:
         self._incomplete.set()
 
     async def _read(self) -> None:
+        self._raise_if_shrunk()
         found = await read_logs(self._client, self.positions, COUNT, BLOCK_MS)
         for stream, entries in found.items():
             market = self._book_logs.get(stream)
