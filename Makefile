@@ -40,14 +40,17 @@ $(INSTALLED): requirements.lock pyproject.toml .python-version
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Two at a time: most tests wait for processes. A file's tests stay together, since they share servers.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
-	$(BIN)/pytest -q -m "not slow" $(ARGS)
+	$(PYTEST) -q -m "not slow" $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
