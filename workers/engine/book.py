@@ -1,6 +1,6 @@
 """The order book of one instrument: a pure, deterministic state machine.
 
-``apply`` decides (decisions.py, matching.py), ``fold`` follows what was decided (folding.py), both on one state
+``apply`` decides (decisions.py and what it calls), ``fold`` follows what was decided (folding.py), both on one state
 (state.py), which ``dump`` and ``load`` turn into bytes and back (snapshot.py). No clock, no I/O, no randomness, no
 float.
 """
@@ -8,7 +8,7 @@ float.
 from typing import Self
 
 from shared.messages import BookEntry, BookEvent, Command
-from workers.engine import folding, snapshot
+from workers.engine import aftermath, folding, snapshot
 from workers.engine.decisions import DECISIONS
 from workers.engine.state import BookState
 
@@ -20,7 +20,15 @@ class OrderBook(BookState):
         """Do what the command asks and say what happened: at least one event, refusals included."""
         if command.time > self.time:
             self.time = command.time
-        return DECISIONS[command.__class__](self, command)
+        self.reference = self.last_price
+        if self.deadlines.heap and self.deadlines.heap[0][0] <= self.time:
+            events = aftermath.expire(self)
+            events += DECISIONS[command.__class__](self, command)
+        else:
+            events = DECISIONS[command.__class__](self, command)
+        if self.stops.orders:
+            aftermath.settle(self, events)
+        return events
 
     def fold(self, event: BookEvent) -> None:
         """Follow one recorded event. Raises ``CorruptState`` if it does not follow on this state."""

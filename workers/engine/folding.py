@@ -1,14 +1,19 @@
 """How a recorded event changes the state: through the primitives, deciding nothing.
 
-An arriving order is known to a fold from its ``received`` until its ``open`` or ``done`` in the same entry.
+An arriving order is known to a fold from its ``received`` (or the ``change`` that takes it off the book) until its
+``open`` or ``done`` in the same entry.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from shared.errors import CorruptState
 from shared.messages import (
+    Activate,
     AllCanceled,
+    AmendRefused,
     BookEvent,
     CancelRefused,
     Change,
@@ -16,12 +21,15 @@ from shared.messages import (
     Done,
     Match,
     Open,
+    Place,
     Received,
+    Ticked,
 )
 from workers.engine.levels import RestingOrder
 from workers.engine.state import BookState
+from workers.engine.stops import SleepingOrder
 
-UNSEQUENCED = frozenset({CancelRefused, AllCanceled, Configured})
+UNSEQUENCED = frozenset({CancelRefused, AmendRefused, AllCanceled, Configured, Ticked})
 
 
 def fold(book: BookState, event: BookEvent) -> None:
@@ -39,17 +47,38 @@ def fold(book: BookState, event: BookEvent) -> None:
 
 
 def fold_received(book: BookState, event: Received) -> None:
-    """Keep the order at hand until its ``open`` or ``done``."""
-    book.arriving = event
+    """Keep the order at hand until its ``open`` or ``done``. A stop wakes by it."""
+    sleeping = book.stops.orders.get(event.order_id)
+    if sleeping is not None:
+        book.wake(sleeping)
+    book.arriving = RestingOrder(
+        event.order_id, event.account, event.side, event.price, event.quantity, event.maker_fee, event.quantity,
+        event.taker_fee, event.stp, event.post_only, 0, event.conditions,
+    )  # fmt: skip
+
+
+def fold_activate(book: BookState, event: Activate) -> None:
+    """Put the stop to sleep."""
+    order = Place(
+        event.order_id, event.account, book.time, event.side, event.order_type, event.price, event.quantity,
+        event.funds, event.time_in_force, event.post_only, event.stp, event.maker_fee, event.taker_fee,
+        event.client_id, event.conditions,
+    )  # fmt: skip
+    book.sleep(SleepingOrder(order, event.sequence, event.stop_price))
 
 
 def fold_open(book: BookState, event: Open) -> None:
-    """Rest what is left of the arriving order."""
-    order = book.arriving
-    if order is None or order.order_id != event.order_id:
-        raise CorruptState(f"book event {event.sequence} opens order {event.order_id}, which was not received")
-    book.arriving = None
-    book.rest(RestingOrder(event.order_id, event.account, event.side, event.price, event.remaining, order.maker_fee))
+    """Rest what is left of the arriving order, or the next part of the iceberg that was used up."""
+    order = book.refreshing
+    if order is not None and order.order_id == event.order_id:
+        book.refreshing = None
+    else:
+        order = book.arriving
+        if order is None or order.order_id != event.order_id:
+            raise CorruptState(f"book event {event.sequence} opens order {event.order_id}, which was not received")
+        book.arriving = None
+    order.price, order.remaining, order.hidden = event.price, event.remaining, event.hidden
+    book.rest(order)
 
 
 def fold_match(book: BookState, event: Match) -> None:
@@ -60,14 +89,31 @@ def fold_match(book: BookState, event: Match) -> None:
             f"book event {event.sequence} fills {event.quantity} lots of order {event.maker_order_id}, "
             "which does not rest with as many"
         )
-    book.fill(maker, event.quantity, event.trade_id)
+    book.traded(event.trade_id, event.price)
+    book.fill(maker, event.quantity)
+    if maker.hidden and not maker.remaining:
+        book.refreshing = msgspec.structs.replace(maker)
 
 
 def fold_change(book: BookState, event: Change) -> None:
-    """Reduce a resting order; an arriving one's ``open`` or ``done`` says what remains."""
+    """Reduce a resting order, or take it off the book to come again; give a stop other terms.
+
+    An arriving one's ``open`` or ``done`` says what remains.
+    """
     order = book.orders.get(event.order_id)
+    sleeping = book.stops.orders.get(event.order_id)
     if order is not None:
-        book.reduce(order, event.new_quantity)
+        moves = event.reason == "amend" and (event.price != event.old_price or event.new_quantity > event.old_quantity)
+        if moves:
+            book.remove(order)
+            book.arriving = msgspec.structs.replace(order)
+            book.arriving.quantity += event.new_quantity - event.old_quantity
+        else:
+            book.reduce(order, event.new_quantity)
+    elif sleeping is not None:
+        book.amend_stop(sleeping, event.price, event.new_quantity, event.stop_price)
+    elif book.arriving is not None and book.arriving.order_id == event.order_id:
+        book.arriving.quantity += event.new_quantity - event.old_quantity
 
 
 def fold_done(book: BookState, event: Done) -> None:
@@ -75,6 +121,8 @@ def fold_done(book: BookState, event: Done) -> None:
     order = book.orders.get(event.order_id)
     if order is not None:
         book.remove(order)
+    elif event.order_id in book.stops.orders:
+        book.wake(book.stops.orders[event.order_id])
     elif book.arriving is not None and book.arriving.order_id == event.order_id:
         book.arriving = None
 
@@ -90,6 +138,7 @@ def fold_nothing(book: BookState, event: BookEvent) -> None:
 
 FOLDS: dict[type, Callable[[BookState, Any], None]] = {
     Received: fold_received,
+    Activate: fold_activate,
     Open: fold_open,
     Match: fold_match,
     Change: fold_change,
@@ -97,4 +146,6 @@ FOLDS: dict[type, Callable[[BookState, Any], None]] = {
     Configured: fold_configured,
     CancelRefused: fold_nothing,
     AllCanceled: fold_nothing,
+    AmendRefused: fold_nothing,
+    Ticked: fold_nothing,
 }
