@@ -57,8 +57,8 @@ class Harness:
         expected = self.oracle.apply(command)
         assert events == expected, "\n".join(["", "OURS", *map(repr, events), "ORACLE", *map(repr, expected)])
         self.follow(events)
-        if isinstance(command, Place):
-            self.lives[command.order_id] = Life(command)
+        for place in [command] if isinstance(command, Place) else getattr(command, "orders", []):
+            self.lives[place.order_id] = Life(place)
         for event in events:
             self.note(event)
         self.check_places(command, events)
@@ -126,6 +126,7 @@ class Harness:
         assert [(one.order.order_id, one.stop_price) for one in book.sleeping()] == [
             (one.place.order_id, one.stands_at()) for one in oracle.sleeping
         ]
+        assert [one.order_id for one in book.pending()] == [one.order_id for one in oracle.pending]
         collects = book.instrument is not None and book.instrument.mode == "auction"
         crossed = 0 < book.best("sell") <= book.best("buy")
         assert collects or not crossed

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.messages import Amend, Cancel, CancelAll, Conditions, Place, Tick
+from shared.messages import Amend, Cancel, CancelAll, Conditions, Place, PlaceList, Tick
 from tests.engine.harness import Harness, configured
 from tests.engine.test_against_oracle import (
     ACCOUNTS,
@@ -54,9 +54,22 @@ MINIMUM = one_of(
 ) | one_of(
     "market", account=ACCOUNTS, side=SIDES, quantity=(3, 9), min_quantity=(2, 3), stp=PREVENTIONS,
 )  # fmt: skip
-AMEND = one_of(
-    "amend", back=range(-1, 16), price=(0, 0, 0, 2, 3, 4, 5, 6, 7), quantity=(0, 1, 2, 3, 5, 8), stop_price=(0, 0, 0, 4)
+BUILD = one_of("limit", account=ACCOUNTS, side=["buy"], price=(1, 2, 3), quantity=(3, 6, 9)) | one_of(
+    "limit", account=ACCOUNTS, side=["sell"], price=(6, 7, 8), quantity=(3, 6, 9)
 )
+AMEND = one_of(
+    "amend", back=range(-20, 40), price=(0, 0, 2, 4, 5, 7), quantity=(0, 1, 2, 4, 8), stop_price=[0]
+) | one_of("amend", back=range(40), price=[0], quantity=[0], stop_price=range(1, 9))  # fmt: skip
+LIST = st.tuples(
+    st.just("list"),
+    st.fixed_dictionaries(
+        {
+            "kind": st.sampled_from(["oco", "oco", "oto", "otoco"]), "account": st.sampled_from(ACCOUNTS),
+            "side": st.sampled_from(SIDES), "first_fill": st.booleans(), "odd": st.integers(0, 15),
+            "legs": st.lists(REST | REST | ICEBERG | STOP | STOP | LIMIT | DATED | MARKET, min_size=3, max_size=3),
+        }
+    ),
+)  # fmt: skip
 ODD = one_of(
     "limit", account=[1], side=SIDES, price=[5], quantity=[2], stop=("", "loss"), stop_price=(0, -1, 5),
     trail=(0, 1), post_only=(False, True), time_in_force=("GTC", "GTT"), lasts=(0, 5),
@@ -69,8 +82,8 @@ ODD = one_of(
 ) | one_of("amend", back=range(1, 16), price=(0, -1), quantity=(0, -1, 1001), stop_price=(0, -1))  # fmt: skip
 TICK = one_of("tick", ahead=(0, 5, 40))
 COLLAR = one_of("mode", price_collar=(0, 1, 250_000, 500_000))
-OFTEN = (CANCEL, REST, REST, LIMIT, MARKET)
-SPECIAL = (STOP, TRAILING, DATED, ICEBERG, ICEBERG, MINIMUM, AMEND, AMEND)
+OFTEN = (CANCEL, REST, BUILD, BUILD, LIMIT, MARKET)
+SPECIAL = (STOP, TRAILING, DATED, ICEBERG, ICEBERG, MINIMUM, AMEND, AMEND, AMEND, LIST, LIST)
 ONLINE = one_of("mode", mode=["online"])
 STEP = st.one_of(
     *OFTEN, *OFTEN, *SPECIAL, *SPECIAL, POST_ONLY, ODD, CANCEL_ALL, MODE, ONLINE, ONLINE, COLLAR, TICK, RESTART
@@ -99,16 +112,36 @@ def order_of(number, kind, fields, time):
     return Place(number, time=time, order_type=kind, maker_fee=1, taker_fee=2, conditions=conditions, **fields)
 
 
+def target(harness, back, number):
+    """Mostly an order that the book has, else one that it may have had."""
+    known = sorted(harness.book.ids_of(0, ""))
+    return known[back % len(known)] if known and back > 1 else number - back
+
+
+def list_of(number, fields, time):
+    """A list of orders, of which the legs mostly have one side."""
+    count = {"oco": 2, "oto": 2, "otoco": 3}[fields["kind"]] + (fields["odd"] == 1)
+    orders = [order_of(number, kind, leg, time) for at, (kind, leg) in enumerate(fields["legs"][:count])]
+    for at, order in enumerate(orders):
+        order.order_id = 1_000_000 + 10 * number + at
+        order.account = fields["account"]
+        if fields["odd"] != 2 and (at or fields["kind"] == "oco"):
+            order.side = fields["side"]
+    return PlaceList(fields["account"], time, fields["kind"], orders, fields["first_fill"])
+
+
 def run(harness, number, kind, fields, clock):
     """One step."""
     time = clock.at(number)
     if kind == "restart":
         harness.restart()
     elif kind == "cancel":
-        harness.do(Cancel(number - fields["back"], 1, time, "r"))
+        harness.do(Cancel(target(harness, fields["back"], number), 1, time, "r"))
     elif kind == "amend":
         values = {name: value for name, value in fields.items() if name != "back"}
-        harness.do(Amend(number - fields["back"], 1, time, request_id="r", **values))
+        harness.do(Amend(target(harness, fields["back"], number), 1, time, request_id="r", **values))
+    elif kind == "list":
+        harness.do(list_of(number, fields, time))
     elif kind == "tick":
         clock.ahead += fields["ahead"]
         harness.do(Tick(clock.at(number)))

@@ -22,9 +22,11 @@ from shared.messages import (
     Configure,
     Configured,
     Done,
+    ListPlaced,
     Match,
     Open,
     Place,
+    PlaceList,
     Received,
     Tick,
     Ticked,
@@ -90,6 +92,17 @@ class Sleeping:
         return last_price <= at if terms(self.place).stop == "loss" else last_price >= at
 
 
+class Group:
+    """A list of orders. The parent (0: none or done) lets the waiting legs in; legs that live cancel each other."""
+
+    def __init__(self, parent, legs, first_fill=False):
+        self.parent = parent
+        self.legs = legs
+        self.first_fill = first_fill
+        self.waiting = parent != 0
+        self.called = False
+
+
 class Arriving:
     """An order while it trades. A cap that the order does not have stays 0."""
 
@@ -116,6 +129,10 @@ class NaiveBook:
         self.instrument: Any = None
         self.book: list[Resting] = []
         self.sleeping: list[Sleeping] = []
+        self.groups: list[Group] = []
+        self.pending: list[Place] = []
+        self.queue: list[int] = []
+        self.followed = 0
         self.events = []
         self.sequence = 0
         self.trade_id = 0
@@ -127,9 +144,13 @@ class NaiveBook:
         self.time = max(self.time, command.time)
         self.events = []
         self.reference = self.last_price
+        self.queue = []
+        self.followed = 0
         self.expire()
         if isinstance(command, Place):
             self.place(command)
+        elif isinstance(command, PlaceList):
+            self.place_list(command)
         elif isinstance(command, Amend):
             self.amend(command)
         elif isinstance(command, Tick):
@@ -141,27 +162,125 @@ class NaiveBook:
         elif isinstance(command, Configure):
             self.instrument = command.instrument
             self.events.append(Configured(instrument=command.instrument))
-        self.trigger_stops()
+        self.let_in()
         return self.events
 
     def expire(self):
         """Rule: what has expired goes before anything could meet it, the earliest first."""
-        dated = [(terms(one.place).expires, one.place.order_id) for one in (*self.book, *self.sleeping)]
+        dated = [(terms(one).expires, one.order_id) for one in self.everything()]
         for expires, order_id in sorted(dated):
             if 0 < expires <= self.time:
                 self.remove(order_id, RejectReason.EXPIRED)
+                self.follow_lists()
 
-    def trigger_stops(self):
-        """Rule: by the last trade, after the command; then a new taker; oldest first, until nothing more triggers."""
-        queue: list[Sleeping] = []
-        while self.instrument and self.instrument.mode == "online":
-            woken = [one for one in self.sleeping if one not in queue and one.triggers(self.last_price)]
-            queue += sorted(woken, key=lambda one: one.age)
-            if not queue:
+    def everything(self):
+        """All orders that are not done, as they were placed."""
+        return [*(one.place for one in (*self.book, *self.sleeping)), *self.pending]
+
+    def let_in(self):
+        """Rule: who is due enters as a new taker, one by one, until nobody is: children, then stops, oldest first."""
+        while True:
+            self.follow_lists()
+            if self.instrument and self.instrument.mode == "online":
+                woken = [one for one in self.sleeping if one.triggers(self.last_price)]
+                for one in sorted(woken, key=lambda one: one.age):
+                    if one.place.order_id not in self.queue:
+                        self.queue.append(one.place.order_id)
+            if not self.queue:
                 break
-            first = queue.pop(0)
-            self.sleeping.remove(first)
-            self.enter(first.place)
+            order_id = self.queue.pop(0)
+            for sleeping in [one for one in self.sleeping if one.place.order_id == order_id]:
+                self.sleeping.remove(sleeping)
+                self.cancel_rivals(order_id)  # rule: one leg's activation cancels the other
+                self.enter(sleeping.place)
+            for place in [one for one in self.pending if one.order_id == order_id]:
+                self.pending.remove(place)
+                for group in self.groups:
+                    if order_id in group.legs:
+                        group.parent, group.waiting = 0, False
+                if terms(place).stop:
+                    self.activate(place)
+                else:
+                    self.enter(place, self.kept_out(place))
+
+    # --- lists ---
+
+    def place_list(self, command):
+        """Rule: all are taken up, or none."""
+        orders = command.orders
+        legs = orders if command.kind == "oco" else orders[1:]
+        right = len(orders) == {"oco": 2, "oto": 2, "otoco": 3}[command.kind]
+        if not right or len({one.side for one in legs}) > 1 or {one.account for one in orders} != {command.account}:
+            causes = [RejectReason.INVALID_ORDER for _ in orders]
+        else:
+            live = orders if command.kind == "oco" else orders[:1]
+            causes = [
+                self.refusal(one) if one in live or not self.instrument else self.malformed(one) for one in orders
+            ]
+        if any(causes):
+            for one, cause in zip(orders, causes, strict=True):
+                self.end(one, "rejected", one.quantity, cause or RejectReason.LIST_REFUSED)
+            return
+        ids = [one.order_id for one in orders]
+        self.pending += orders
+        self.groups.append(Group(0, ids) if command.kind == "oco" else Group(ids[0], ids[1:], command.first_fill))
+        self.queue = list(ids) if command.kind == "oco" else ids[:1]
+        self.events.append(
+            ListPlaced(account=command.account, kind=command.kind, orders=orders, first_fill=command.first_fill)
+        )
+
+    def group_of(self, order_id):
+        """The list an order still belongs to."""
+        return next((group for group in self.groups if order_id in (group.parent, *group.legs)), None)
+
+    def cancel_rivals(self, order_id):
+        """Rule: one leg's activation, any fill of it, or its end cancels the other."""
+        group = self.group_of(order_id)
+        for other in list(group.legs) if group and order_id != group.parent else []:
+            if other != order_id:
+                self.remove(other, RejectReason.LINKED_ORDER)
+
+    def follow_lists(self):
+        """After each trade and each end: what it means to the lists."""
+        while self.followed < len(self.events):
+            event = self.events[self.followed]
+            self.followed += 1
+            if isinstance(event, Match):
+                for order_id in (event.maker_order_id, event.taker_order_id):
+                    group = self.group_of(order_id)
+                    if group and group.parent == order_id:
+                        if group.first_fill:
+                            self.call(group)
+                    else:
+                        self.cancel_rivals(order_id)
+            elif isinstance(event, Done):
+                self.follow_end(event)
+
+    def follow_end(self, event):
+        """Rule: a child goes live by its parent's full fill; cancelling the parent cancels the child."""
+        group = self.group_of(event.order_id)
+        if group is None:
+            return
+        if group.parent == event.order_id:
+            if event.reason == "filled":
+                self.call(group)
+            elif not group.called:
+                for leg in list(group.legs):
+                    self.remove(leg, RejectReason.LINKED_ORDER)
+            group.parent = 0
+        else:
+            self.cancel_rivals(event.order_id)
+            group.legs.remove(event.order_id)
+        if not group.legs:
+            self.groups.remove(group)
+
+    def call(self, group):
+        """The legs go live behind the order that trades now."""
+        if not group.called:
+            group.called = True
+            self.queue += group.legs
+
+    # --- events ---
 
     def public(self, kind, **fields):
         """All public events take the next sequence number."""
@@ -191,19 +310,24 @@ class NaiveBook:
         if cause:
             self.end(order, "rejected", order.quantity, cause)
         elif terms(order).stop:
-            # rule: a stop is off the book until it triggers
-            seen = [self.last_price] if self.last_price else []
-            sleeping = Sleeping(order, seen, self.sequence + 1)
-            self.sleeping.append(sleeping)
-            fields = {name: getattr(order, name) for name in FIELDS}
-            self.public(Activate, **fields, stop_price=sleeping.stands_at())
+            self.activate(order)
         else:
             self.enter(order)
 
-    def enter(self, order):
-        """An order comes to the book."""
+    def activate(self, order):
+        """Rule: a stop is off the book until it triggers."""
+        seen = [self.last_price] if self.last_price else []
+        sleeping = Sleeping(order, seen, self.sequence + 1)
+        self.sleeping.append(sleeping)
+        fields = {name: getattr(order, name) for name in FIELDS}
+        self.public(Activate, **fields, stop_price=sleeping.stands_at())
+
+    def enter(self, order, cause=None):
+        """An order comes to the book; one that waited for it may be kept out by then."""
         self.public(Received, **{name: getattr(order, name) for name in FIELDS})
-        if order.post_only and self.candidates(order):
+        if cause:
+            self.end(order, "canceled", order.quantity, cause)
+        elif order.post_only and self.candidates(order):
             # rule: post-only is rejected if any part would take
             self.end(order, "rejected", order.quantity, RejectReason.POST_ONLY)
         elif order.time_in_force == "FOK" and not self.would_fill(order):
@@ -219,6 +343,10 @@ class NaiveBook:
         """The mode and the shape of the order."""
         if self.instrument is None:
             return RejectReason.UNKNOWN_INSTRUMENT
+        return self.kept_out(order) or self.malformed(order)
+
+    def kept_out(self, order):
+        """What the mode says."""
         mode = self.instrument.mode
         if mode in ("halted", "delisted"):
             return RejectReason.HALTED
@@ -228,7 +356,7 @@ class NaiveBook:
             return RejectReason.LIMIT_ONLY_MODE
         if mode == "post-only" and not order.post_only and not terms(order).stop:
             return RejectReason.POST_ONLY_MODE
-        return self.malformed(order)
+        return None
 
     def malformed(self, order):
         """What cannot be meant."""
@@ -319,7 +447,13 @@ class NaiveBook:
     def would_fill(self, order, least=0):
         """Rule: FOK looks first at all quantity within the limit, and at what STP would remove."""
         quantity, funds, traded = least or order.quantity, order.funds, 0
+        gone = set()
         for maker, available in self.parts(order):
+            if maker.order_id in gone:
+                continue  # rule: a fill of one leg cancels the other
+            group = self.group_of(maker.order_id)
+            if group and maker.order_id in group.legs:
+                gone |= set(group.legs) - {maker.order_id}
             if maker.account == order.account:
                 if order.stp == "co":
                     continue
@@ -368,6 +502,7 @@ class NaiveBook:
                 lots = min(lots, maker.remaining)
                 arriving.use_up(lots, lots * maker.price * self.instrument.tick_value)
                 self.trade(order, maker, lots)
+            self.follow_lists()
         self.finish(arriving)
 
     def prevent_self_trade(self, arriving, maker, lots):
@@ -517,6 +652,8 @@ class NaiveBook:
             cause = RejectReason.CANCEL_ONLY
         elif min(command.price, command.quantity, command.stop_price) < 0:
             cause = RejectReason.INVALID_ORDER
+        elif command.order_id in [one.order_id for one in self.pending]:
+            cause = RejectReason.INVALID_ORDER  # rule: who waits cannot be amended
         elif not found:
             cause = RejectReason.UNKNOWN_ORDER
         elif isinstance(found[0], Sleeping):
@@ -598,6 +735,11 @@ class NaiveBook:
                 self.sleeping.remove(sleeping)
                 self.end(sleeping.place, "canceled", sleeping.place.quantity, cause)
                 return True
+        for place in self.pending:
+            if place.order_id == order_id:
+                self.pending.remove(place)
+                self.end(place, "canceled", place.quantity, cause)
+                return True
         return False
 
     def cancel(self, command):
@@ -609,7 +751,7 @@ class NaiveBook:
 
     def cancel_all(self, command):
         """Rule: by account and side, in the order of the ids."""
-        everything = [one.place for one in (*self.book, *self.sleeping)]
+        everything = self.everything()
         chosen = [
             one.order_id for one in everything if command.account in (0, one.account) and command.side in ("", one.side)
         ]

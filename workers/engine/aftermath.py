@@ -1,51 +1,69 @@
-"""What a command sets off besides what it asked for: expiry before it, triggered stops behind it."""
+"""What a command sets off besides what it asked for: expiry before it; children and stops behind it."""
 
 from shared.errors import RejectReason
-from shared.messages import BookEvent, Done
-from workers.engine.matching import cancel_resting, own_price
-from workers.engine.placing import enter
+from shared.messages import BookEvent
+from workers.engine.ending import end
+from workers.engine.linking import cancel_rivals, follow
+from workers.engine.placing import enter, fall_asleep
+from workers.engine.refusal import refused_by_mode
 from workers.engine.state import BookState
 
 
 def expire(book: BookState) -> list[BookEvent]:
     """Remove what has expired, the earliest first, before anything can meet it."""
     events: list[BookEvent] = []
+    followed = 0
     for order_id in book.deadlines.due(book.time):
         event = end(book, order_id, RejectReason.EXPIRED)
-        assert event is not None, f"order {order_id} expired after it had left"
-        events.append(event)
+        if event is not None:  # else its list has canceled it just now
+            events.append(event)
+        if book.lists.of_order:
+            followed = follow(book, events, followed)
     return events
 
 
-def end(book: BookState, order_id: int, cause: RejectReason | None = None) -> Done | None:
-    """Cancel an order wherever it is; None if the book does not have it. No ``cause`` if its owner asked for it."""
-    order = book.orders.get(order_id)
-    if order is not None:
-        return cancel_resting(book, order, cause)
-    sleeping = book.stops.orders.get(order_id)
-    if sleeping is None:
-        return None
-    book.wake(sleeping)
-    book.sequence += 1
-    placed = sleeping.order
-    return Done(
-        book.sequence, placed.order_id, placed.account, placed.side, "canceled", own_price(placed), placed.quantity,
-        cause,
-    )  # fmt: skip
-
-
 def settle(book: BookState, events: list[BookEvent]) -> None:
-    """Let the stops enter whose condition holds by the last trade, until none does.
+    """Let in, one by one, who is due: children whose parent is filled, and stops whose condition holds.
 
-    Each is a taker of its own: after it, the last price is looked at again, and whom it wakes comes behind those woken
-    before. Only while the instrument is online; otherwise they sleep on, and are looked at when it is again.
+    Each is a taker of its own: after it the lists and the last price are looked at again, and whom they make due comes
+    behind those who were before. Children come before stops, an older stop before a younger one.
+    """
+    followed = done = 0
+    queue = book.queue
+    while True:
+        if book.lists.of_order:
+            followed = follow(book, events, followed)
+        wake_stops(book)
+        if done == len(queue):
+            queue.clear()
+            return
+        let_in(book, queue[done], events)
+        done += 1
+
+
+def wake_stops(book: BookState) -> None:
+    """Put those in the queue whose condition holds by the last trade.
+
+    Only while the instrument is online; otherwise they sleep on, and are looked at when it is again.
     """
     assert book.instrument is not None
-    if book.instrument.mode != "online" or not book.last_price:
-        return
-    queue = book.stops.elect(book.last_price)
-    for order_id in queue:
-        sleeping = book.stops.orders[order_id]
+    if book.stops.orders and book.last_price and book.instrument.mode == "online":
+        book.queue += book.stops.elect(book.last_price)
+
+
+def let_in(book: BookState, order_id: int, events: list[BookEvent]) -> None:
+    """A due order enters, unless it was canceled since."""
+    assert book.instrument is not None
+    sleeping = book.stops.orders.get(order_id)
+    pending = book.lists.pending.get(order_id)
+    if sleeping is not None:
         book.wake(sleeping)
-        events.extend(enter(book, sleeping.order))
-        queue.extend(book.stops.elect(book.last_price))
+        if order_id in book.lists.of_order:
+            cancel_rivals(book, book.lists.of_order[order_id], order_id, events)
+        events += enter(book, sleeping.order)
+    elif pending is not None:
+        book.arrive(order_id)
+        if pending.conditions is not None and pending.conditions.stop:
+            events.append(fall_asleep(book, pending))
+        else:
+            events += enter(book, pending, refused_by_mode(book.instrument.mode, pending))

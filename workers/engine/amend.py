@@ -8,8 +8,8 @@ import msgspec
 
 from shared.errors import RejectReason
 from shared.messages import Amend, AmendRefused, BookEvent, Change
+from workers.engine.ending import cancel_resting
 from workers.engine.levels import RestingOrder
-from workers.engine.matching import cancel_resting
 from workers.engine.placing import crosses, enter_again
 from workers.engine.refusal import CLOSED, PARTS_MAX, malformed
 from workers.engine.state import BookState
@@ -43,7 +43,7 @@ def cannot_amend(book: BookState, command: Amend, order: RestingOrder | None) ->
     if min(command.price, command.quantity, command.stop_price) < 0:
         return RejectReason.INVALID_ORDER
     if order is None:
-        return None
+        return RejectReason.INVALID_ORDER if command.order_id in book.lists.pending else None
     if command.stop_price:
         return RejectReason.INVALID_ORDER
     return RejectReason.POST_ONLY_MODE if mode == "post-only" and not order.post_only else None

@@ -26,7 +26,7 @@ class OrderBook(BookState):
             events += DECISIONS[command.__class__](self, command)
         else:
             events = DECISIONS[command.__class__](self, command)
-        if self.stops.orders:
+        if self.stops.orders or self.lists.of_order:
             aftermath.settle(self, events)
         return events
 

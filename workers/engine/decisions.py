@@ -16,12 +16,13 @@ from shared.messages import (
     Configure,
     Configured,
     Place,
+    PlaceList,
     Tick,
     Ticked,
 )
-from workers.engine.aftermath import end
 from workers.engine.amend import amend
-from workers.engine.placing import place
+from workers.engine.ending import end
+from workers.engine.placing import place, place_list
 from workers.engine.state import BookState
 
 
@@ -55,6 +56,7 @@ def tick(_: BookState, command: Tick) -> list[BookEvent]:
 
 DECISIONS: dict[type, Callable[[BookState, Any], list[BookEvent]]] = {
     Place: place,
+    PlaceList: place_list,
     Amend: amend,
     Cancel: cancel,
     CancelAll: cancel_all,

@@ -19,6 +19,7 @@ from shared.messages import (
     Change,
     Configured,
     Done,
+    ListPlaced,
     Match,
     Open,
     Place,
@@ -29,7 +30,7 @@ from workers.engine.levels import RestingOrder
 from workers.engine.state import BookState
 from workers.engine.stops import SleepingOrder
 
-UNSEQUENCED = frozenset({CancelRefused, AmendRefused, AllCanceled, Configured, Ticked})
+UNSEQUENCED = frozenset({CancelRefused, AmendRefused, ListPlaced, AllCanceled, Configured, Ticked})
 
 
 def fold(book: BookState, event: BookEvent) -> None:
@@ -51,6 +52,8 @@ def fold_received(book: BookState, event: Received) -> None:
     sleeping = book.stops.orders.get(event.order_id)
     if sleeping is not None:
         book.wake(sleeping)
+    elif event.order_id in book.lists.pending:
+        book.arrive(event.order_id)
     book.arriving = RestingOrder(
         event.order_id, event.account, event.side, event.price, event.quantity, event.maker_fee, event.quantity,
         event.taker_fee, event.stp, event.post_only, 0, event.conditions,
@@ -59,6 +62,8 @@ def fold_received(book: BookState, event: Received) -> None:
 
 def fold_activate(book: BookState, event: Activate) -> None:
     """Put the stop to sleep."""
+    if event.order_id in book.lists.pending:
+        book.arrive(event.order_id)
     order = Place(
         event.order_id, event.account, book.time, event.side, event.order_type, event.price, event.quantity,
         event.funds, event.time_in_force, event.post_only, event.stp, event.maker_fee, event.taker_fee,
@@ -119,12 +124,22 @@ def fold_change(book: BookState, event: Change) -> None:
 def fold_done(book: BookState, event: Done) -> None:
     """Remove a resting order, unless its last fill has; or see the arriving one off."""
     order = book.orders.get(event.order_id)
+    lists = book.lists
+    if event.order_id in lists.pending:
+        book.drop_pending(event.order_id)
+    if event.order_id in lists.of_order:
+        lists.leave(event.order_id)
     if order is not None:
         book.remove(order)
     elif event.order_id in book.stops.orders:
         book.wake(book.stops.orders[event.order_id])
     elif book.arriving is not None and book.arriving.order_id == event.order_id:
         book.arriving = None
+
+
+def fold_list_placed(book: BookState, event: ListPlaced) -> None:
+    """Take up the orders of the list."""
+    book.take_list(event.kind, event.orders, event.first_fill)
 
 
 def fold_configured(book: BookState, event: Configured) -> None:
@@ -143,6 +158,7 @@ FOLDS: dict[type, Callable[[BookState, Any], None]] = {
     Match: fold_match,
     Change: fold_change,
     Done: fold_done,
+    ListPlaced: fold_list_placed,
     Configured: fold_configured,
     CancelRefused: fold_nothing,
     AllCanceled: fold_nothing,

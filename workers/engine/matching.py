@@ -16,7 +16,10 @@ from shared.messages import (
     Open,
     Place,
 )
+from workers.engine.ending import cancel_resting, own_price
 from workers.engine.levels import BookSide, Level, RestingOrder
+from workers.engine.linking import follow
+from workers.engine.lists import Lists
 from workers.engine.state import BookState
 
 UNLIMITED = 1 << 62
@@ -72,20 +75,22 @@ def make_taker(book: BookState, order: Place, against: BookSide, limit: int, fil
 # --- trade -------------------------------------------------------------------------------------
 
 
-def fillable(taker: Taker, wanted: int) -> bool:
+def fillable(book: BookState, taker: Taker, wanted: int) -> bool:
     """Whether an order would get ``wanted`` lots, or all that its funds aim at, at once.
 
     What self-trade prevention removes does not count: meeting an order of its own account before it is full fails it,
     except with ``co``, which only takes that order away. What icebergs hide at a price counts behind what is shown
-    there. One by funds is full when they do not make one more lot at the price reached.
+    there; of two legs that cancel each other the first that is met counts. One by funds is full when they do not make
+    one more lot at the price reached.
     """
     order, against = taker.order, taker.against
     if not taker.by_funds and sum(level.quantity + level.hidden for level in against.ranked(taker.limit)) < wanted:
         return False
     remaining, funds = wanted, taker.funds
+    gone: set[int] = set()
     for level in against.ranked(taker.limit):
         cost = level.price * taker.tick_value if order.funds else 0
-        for maker, available in parts(level):
+        for maker, available in parts(level, book.lists, gone):
             if maker.account == order.account:
                 if order.stp == "co":
                     continue
@@ -100,13 +105,20 @@ def fillable(taker: Taker, wanted: int) -> bool:
     return False
 
 
-def parts(level: Level) -> Iterator[tuple[RestingOrder, int]]:
-    """What a level has to give: all that is shown, in priority order, then what is hidden."""
+def parts(level: Level, lists: Lists, gone: set[int]) -> Iterator[tuple[RestingOrder, int]]:
+    """What a level has to give: all that is shown, in priority order, then what is hidden.
+
+    ``gone`` grows by the orders that the fills so far would cancel.
+    """
     for maker in level.living():
+        if maker.order_id in gone:
+            continue
+        if maker.order_id in lists.of_order:
+            gone.update(lists.of_order[maker.order_id].rivals(maker.order_id))
         yield maker, maker.remaining
     if level.hidden:
         for maker in level.living():
-            if maker.hidden:
+            if maker.hidden and maker.order_id not in gone:
                 yield maker, maker.hidden
 
 
@@ -114,6 +126,7 @@ def sweep(book: BookState, taker: Taker, events: list[BookEvent]) -> None:
     """Trade with the best resting orders, each at its own price, until one of the two has no more to give."""
     order, against, limit = taker.order, taker.against, taker.limit
     keys, levels, sign = against.keys, against.levels, against.sign
+    linked, followed = book.lists.of_order, len(events)
     while taker.remaining and keys and keys[-1] >= limit:
         maker = levels[sign * keys[-1]].front()
         wanted = taker.affordable(maker.price) if order.funds else taker.remaining
@@ -121,6 +134,8 @@ def sweep(book: BookState, taker: Taker, events: list[BookEvent]) -> None:
             return
         if maker.account == order.account:
             prevent_self_trade(book, taker, maker, events)
+            if linked:
+                followed = follow(book, events, followed)
             if taker.stopped is not None:
                 return
             continue
@@ -129,6 +144,8 @@ def sweep(book: BookState, taker: Taker, events: list[BookEvent]) -> None:
         if order.funds:
             taker.funds -= quantity * maker.price * taker.tick_value
         trade(book, order, maker, quantity, events)
+        if linked:
+            followed = follow(book, events, followed)
 
 
 def trade(book: BookState, order: Place, maker: RestingOrder, quantity: int, events: list[BookEvent]) -> None:
@@ -219,28 +236,3 @@ def decrement(book: BookState, taker: Taker, quantity: int, price: int) -> Chang
         taker.total -= quantity
         change.new_quantity = taker.remaining
     return change
-
-
-# --- what both sides of a decision need -----------------------------------------------------------
-
-
-def own_price(order: Place) -> int:
-    """The price a public event shows for an arriving order: a market order has none."""
-    return order.price if order.order_type == "limit" else 0
-
-
-def cancel_resting(book: BookState, order: RestingOrder, cause: RejectReason | None = None) -> Done:
-    """Take a resting order off the book; no ``cause`` if its owner asked for it."""
-    book.sequence += 1
-    event = Done(
-        book.sequence,
-        order.order_id,
-        order.account,
-        order.side,
-        "canceled",
-        order.price,
-        order.remaining + order.hidden,
-        cause,
-    )
-    book.remove(order)
-    return event

@@ -8,10 +8,11 @@ not. A stop only falls asleep; it enters when it triggers (aftermath.py).
 import msgspec
 
 from shared.errors import CorruptState, RejectReason
-from shared.messages import Activate, BookEvent, Done, DoneReason, Open, Place, Received
+from shared.messages import Activate, BookEvent, Done, DoneReason, ListPlaced, Open, Place, PlaceList, Received
+from workers.engine.ending import own_price
 from workers.engine.levels import RestingOrder
-from workers.engine.matching import ANY_PRICE, Taker, fillable, make_taker, own_price, show, sweep
-from workers.engine.refusal import refusal
+from workers.engine.matching import ANY_PRICE, Taker, fillable, make_taker, show, sweep
+from workers.engine.refusal import malformed, refusal
 from workers.engine.state import BookState
 from workers.engine.stops import SleepingOrder
 
@@ -28,6 +29,39 @@ def place(book: BookState, order: Place) -> list[BookEvent]:
     if order.conditions is not None and order.conditions.stop:
         return [fall_asleep(book, order)]
     return enter(book, order)
+
+
+def place_list(book: BookState, command: PlaceList) -> list[BookEvent]:
+    """Take up all orders of a list, or none. Those that are live at once enter behind this command (aftermath.py).
+
+    Raises ``CorruptState`` for a list without orders, or with one that is known already.
+    """
+    orders = command.orders
+    if not orders or any(order.order_id in book.orders or book.is_waiting(order.order_id) for order in orders):
+        raise CorruptState("a list is empty, or has an order that was placed before; compare its shard's log with ours")
+    causes = list_refusals(book, command)
+    if any(causes):
+        return [
+            done(book, order, "rejected", order.quantity, cause or RejectReason.LIST_REFUSED)
+            for order, cause in zip(orders, causes, strict=True)
+        ]
+    book.take_list(command.kind, orders, command.first_fill)
+    book.queue += [order.order_id for order in (orders if command.kind == "oco" else orders[:1])]
+    return [ListPlaced(command.account, command.kind, orders, command.first_fill)]
+
+
+def list_refusals(book: BookState, command: PlaceList) -> list[RejectReason | None]:
+    """Why the book does not take up each order of a list. Of one that waits, only what holds in any mode."""
+    kind, orders = command.kind, command.orders
+    legs = orders if kind == "oco" else orders[1:]
+    fits = len(legs) == (1 if kind == "oto" else 2) and len({leg.side for leg in legs}) == 1
+    fits = fits and len({order.order_id for order in orders}) == len(orders)
+    if not fits or any(order.account != command.account for order in orders):
+        return [RejectReason.INVALID_ORDER] * len(orders)
+    causes = [refusal(book, order) for order in orders]
+    if kind != "oco" and book.instrument is not None:
+        causes[1:] = [malformed(book, leg) for leg in legs]
+    return causes
 
 
 def fall_asleep(book: BookState, order: Place) -> Activate:
@@ -80,9 +114,9 @@ def take(book: BookState, order: Place, first: Received, taker: Taker) -> list[B
         return events
     least = order.conditions.min_quantity if order.conditions is not None else 0
     beyond = hold_to_collar(book, taker)
-    if order.time_in_force == "FOK" and not fillable(taker, taker.remaining):
+    if order.time_in_force == "FOK" and not fillable(book, taker, taker.remaining):
         taker.stopped = RejectReason.FILL_OR_KILL
-    elif least and not fillable(taker, least):
+    elif least and not fillable(book, taker, least):
         taker.stopped = RejectReason.MINIMUM_QUANTITY
     else:
         sweep(book, taker, events)

@@ -4,7 +4,9 @@ import msgspec
 
 from shared.errors import CorruptState
 from shared.instrument import Instrument
+from shared.messages import Place
 from workers.engine.levels import RestingOrder
+from workers.engine.lists import OrderList
 from workers.engine.state import BookState
 from workers.engine.stops import SleepingOrder
 
@@ -13,7 +15,7 @@ FORMAT = 2
 
 
 class Snapshot(msgspec.Struct, gc=False):
-    """All of a book between two commands. ``bids`` and ``asks`` in priority order, ``sleeping`` by age.
+    """All of a book between two commands. ``bids`` and ``asks`` in priority order, the others as they came.
 
     Format 1 had nothing but plain orders, and did not know what was filled of them: to it a rest is a whole order.
     """
@@ -27,6 +29,8 @@ class Snapshot(msgspec.Struct, gc=False):
     bids: list[RestingOrder]
     asks: list[RestingOrder]
     sleeping: list[SleepingOrder] = []
+    lists: list[OrderList] = []
+    pending: list[Place] = []
 
 
 class _Header(msgspec.Struct):
@@ -45,6 +49,7 @@ def dump(book: BookState) -> bytes:
         Snapshot(
             FORMAT, book.sequence, book.trade_id, book.time, book.last_price, book.instrument,
             list(book.bids.living()), list(book.asks.living()), list(book.stops.orders.values()),
+            book.lists.all(), list(book.lists.pending.values()),
         )
     )  # fmt: skip
 
@@ -67,3 +72,7 @@ def load(book: BookState, content: bytes) -> None:
         book.rest(order)
     for sleeping in snapshot.sleeping:
         book.sleep(sleeping)
+    for linked in snapshot.lists:
+        book.lists.restore(linked)
+    for pending in snapshot.pending:
+        book.wait(pending)

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from shared.instrument import Instrument
-from shared.messages import Side
+from shared.messages import ListKind, Place, Side
 from workers.engine.expiry import Deadlines
 from workers.engine.levels import BookSide, RestingOrder
+from workers.engine.lists import Lists
 from workers.engine.stops import SleepingOrder, Stops
 
 
@@ -34,7 +35,10 @@ class BookState:
         self.orders: dict[int, RestingOrder] = {}
         self.accounts: defaultdict[int, dict[int, RestingOrder]] = defaultdict(dict)
         self.stops = Stops()
+        self.lists = Lists()
         self.deadlines = Deadlines()
+        self.queue: list[int] = []
+        """While deciding: the orders that enter behind the command. Empty between two commands."""
         self.reference = 0
         """While deciding: the last price before the command, which the price collar is around."""
         self.arriving: RestingOrder | None = None
@@ -112,6 +116,28 @@ class BookState:
         order = msgspec.structs.replace(sleeping.order, price=price, quantity=quantity, conditions=conditions)
         self.stops.replace(sleeping, SleepingOrder(order, sleeping.age, stop_price))
 
+    def take_list(self, kind: ListKind, orders: list[Place], first_fill: bool) -> None:
+        """Take up the orders of a list; all are pending until each arrives."""
+        self.lists.add(kind, [order.order_id for order in orders], first_fill)
+        for order in orders:
+            self.wait(msgspec.structs.replace(order, time=self.time))
+
+    def wait(self, order: Place) -> None:
+        """An order of a list is pending."""
+        self.lists.pending[order.order_id] = order
+        if order.conditions is not None and order.conditions.expires:
+            self.deadlines.add(order.order_id, order.conditions.expires)
+
+    def arrive(self, order_id: int) -> None:
+        """A pending order of a list goes live."""
+        self.lists.arrive(order_id)
+        self.deadlines.drop(order_id)
+
+    def drop_pending(self, order_id: int) -> None:
+        """A pending order of a list is done; what that means to the list comes after (``Lists.leave``)."""
+        del self.lists.pending[order_id]
+        self.deadlines.drop(order_id)
+
     # --- views ---------------------------------------------------------------------------------
 
     def side(self, side: str) -> BookSide:
@@ -129,6 +155,10 @@ class BookState:
     def sleeping(self) -> Iterator[SleepingOrder]:
         """The stops that sleep, oldest first. Do not change the book while iterating."""
         return iter(self.stops.orders.values())
+
+    def pending(self) -> Iterator[Place]:
+        """The orders of lists that are not live yet. Do not change the book while iterating."""
+        return iter(self.lists.pending.values())
 
     def next_expiry(self) -> int:
         """The instant (ns) at which the next order expires, 0 if none does. A ``Tick`` then removes it."""
@@ -149,7 +179,7 @@ class BookState:
 
     def is_waiting(self, order_id: int) -> bool:
         """Whether the book has the order without its resting."""
-        return order_id in self.stops.orders
+        return order_id in self.stops.orders or order_id in self.lists.pending
 
     def orders_of(self, account: int) -> Iterable[RestingOrder]:
         """The resting orders of an account (0: of everyone), in no order that may matter."""
@@ -158,6 +188,6 @@ class BookState:
     def ids_of(self, account: int, side: str) -> list[int]:
         """All that an account (0: everyone) has here of a side ("": of both), resting or not, in no order."""
         found = [order.order_id for order in self.orders_of(account) if side in ("", order.side)]
-        waiting = [sleeping.order for sleeping in self.stops.orders.values()]
+        waiting = [*(sleeping.order for sleeping in self.stops.orders.values()), *self.lists.pending.values()]
         found += [one.order_id for one in waiting if account in (0, one.account) and side in ("", one.side)]
         return found
