@@ -127,6 +127,9 @@ class Harness:
             (one.place.order_id, one.stands_at()) for one in oracle.sleeping
         ]
         assert [one.order_id for one in book.pending()] == [one.order_id for one in oracle.pending]
+        shown = book.indication()
+        expected = oracle.auction_price()
+        assert (shown and (shown.price, shown.volume, shown.imbalance)) == expected
         collects = book.instrument is not None and book.instrument.mode == "auction"
         crossed = 0 < book.best("sell") <= book.best("buy")
         assert collects or not crossed

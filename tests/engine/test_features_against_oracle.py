@@ -84,9 +84,10 @@ TICK = one_of("tick", ahead=(0, 5, 40))
 COLLAR = one_of("mode", price_collar=(0, 1, 250_000, 500_000))
 OFTEN = (CANCEL, REST, BUILD, BUILD, LIMIT, MARKET)
 SPECIAL = (STOP, TRAILING, DATED, ICEBERG, ICEBERG, MINIMUM, AMEND, AMEND, AMEND, LIST, LIST)
+AUCTION = one_of("mode", mode=["auction"])
 ONLINE = one_of("mode", mode=["online"])
 STEP = st.one_of(
-    *OFTEN, *OFTEN, *SPECIAL, *SPECIAL, POST_ONLY, ODD, CANCEL_ALL, MODE, ONLINE, ONLINE, COLLAR, TICK, RESTART
+    *OFTEN, *OFTEN, *SPECIAL, *SPECIAL, POST_ONLY, ODD, CANCEL_ALL, MODE, ONLINE, ONLINE, COLLAR, AUCTION, TICK, RESTART
 )
 CONDITIONS = set(Conditions.__struct_fields__)
 

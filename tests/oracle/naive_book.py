@@ -18,11 +18,9 @@ from shared.messages import (
     CancelAll,
     CancelRefused,
     Change,
-    Conditions,
     Configure,
     Configured,
     Done,
-    ListPlaced,
     Match,
     Open,
     Place,
@@ -31,105 +29,21 @@ from shared.messages import (
     Tick,
     Ticked,
 )
+from tests.oracle.auction_rules import AuctionRules
+from tests.oracle.list_rules import ListRules
+from tests.oracle.orders import Arriving, Resting, Sleeping, terms
 
-PLAIN = Conditions()
 FIELDS = [name for name in Place.__struct_fields__ if name != "time"]
 
 
-def terms(order):
-    """The order's conditions, if it has any."""
-    return order.conditions or PLAIN
-
-
-class Resting:
-    """An order on the book. ``remaining`` is what it shows, ``left`` all that is not filled."""
-
-    def __init__(self, place: Place, left: int, filled: int):
-        self.place = place
-        self.order_id = place.order_id
-        self.account = place.account
-        self.side = place.side
-        self.price = place.price
-        self.maker_fee = place.maker_fee
-        self.left = left
-        self.filled = filled
-        self.remaining = 0
-        self.show()
-
-    def show(self):
-        """Rule: an iceberg shows its display quantity at a time."""
-        self.remaining = min(self.left, terms(self.place).display_quantity or self.left)
-
-    @property
-    def hidden(self):
-        return self.left - self.remaining
-
-
-class Sleeping:
-    """A stop off the book, and the prices that were traded since it was accepted."""
-
-    def __init__(self, place: Place, seen: list[int], age: int):
-        self.place = place
-        self.seen = seen
-        self.age = age
-
-    def stands_at(self):
-        """Rule: a trailing stop keeps its distance to the best price since; per cent round away from it."""
-        asked = terms(self.place)
-        if not (asked.trail or asked.trail_bps):
-            return asked.stop_price
-        if not self.seen:
-            return 0
-        best = max(self.seen) if asked.stop == "loss" else min(self.seen)
-        distance = asked.trail or (best * asked.trail_bps + 9_999) // 10_000
-        return max(0, best - distance) if asked.stop == "loss" else best + distance
-
-    def triggers(self, last_price):
-        """Rule: loss when the last trade is at or below the stop price, entry at or above."""
-        at = self.stands_at()
-        if not at or not last_price:
-            return False
-        return last_price <= at if terms(self.place).stop == "loss" else last_price >= at
-
-
-class Group:
-    """A list of orders. The parent (0: none or done) lets the waiting legs in; legs that live cancel each other."""
-
-    def __init__(self, parent, legs, first_fill=False):
-        self.parent = parent
-        self.legs = legs
-        self.first_fill = first_fill
-        self.waiting = parent != 0
-        self.called = False
-
-
-class Arriving:
-    """An order while it trades. A cap that the order does not have stays 0."""
-
-    def __init__(self, order: Place, filled: int = 0):
-        self.order = order
-        self.quantity = order.quantity
-        self.funds = order.funds
-        self.filled = filled
-        self.stopped = False
-
-    def use_up(self, lots, money):
-        """A trade took this much."""
-        self.filled += lots
-        if self.order.quantity:
-            self.quantity -= lots
-        if self.order.funds:
-            self.funds -= money
-
-
-class NaiveBook:
+class NaiveBook(AuctionRules, ListRules):
     """``apply`` answers the very events the engine must answer."""
 
     def __init__(self):
         self.instrument: Any = None
         self.book: list[Resting] = []
         self.sleeping: list[Sleeping] = []
-        self.groups: list[Group] = []
+        self.groups: list[Any] = []
         self.pending: list[Place] = []
         self.queue: list[int] = []
         self.followed = 0
@@ -160,8 +74,10 @@ class NaiveBook:
         elif isinstance(command, CancelAll):
             self.cancel_all(command)
         elif isinstance(command, Configure):
-            self.instrument = command.instrument
+            before, self.instrument = self.instrument, command.instrument
             self.events.append(Configured(instrument=command.instrument))
+            if before and before.mode == "auction" and not self.collects():
+                self.uncross()
         self.let_in()
         return self.events
 
@@ -202,83 +118,6 @@ class NaiveBook:
                     self.activate(place)
                 else:
                     self.enter(place, self.kept_out(place))
-
-    # --- lists ---
-
-    def place_list(self, command):
-        """Rule: all are taken up, or none."""
-        orders = command.orders
-        legs = orders if command.kind == "oco" else orders[1:]
-        right = len(orders) == {"oco": 2, "oto": 2, "otoco": 3}[command.kind]
-        if not right or len({one.side for one in legs}) > 1 or {one.account for one in orders} != {command.account}:
-            causes = [RejectReason.INVALID_ORDER for _ in orders]
-        else:
-            live = orders if command.kind == "oco" else orders[:1]
-            causes = [
-                self.refusal(one) if one in live or not self.instrument else self.malformed(one) for one in orders
-            ]
-        if any(causes):
-            for one, cause in zip(orders, causes, strict=True):
-                self.end(one, "rejected", one.quantity, cause or RejectReason.LIST_REFUSED)
-            return
-        ids = [one.order_id for one in orders]
-        self.pending += orders
-        self.groups.append(Group(0, ids) if command.kind == "oco" else Group(ids[0], ids[1:], command.first_fill))
-        self.queue = list(ids) if command.kind == "oco" else ids[:1]
-        self.events.append(
-            ListPlaced(account=command.account, kind=command.kind, orders=orders, first_fill=command.first_fill)
-        )
-
-    def group_of(self, order_id):
-        """The list an order still belongs to."""
-        return next((group for group in self.groups if order_id in (group.parent, *group.legs)), None)
-
-    def cancel_rivals(self, order_id):
-        """Rule: one leg's activation, any fill of it, or its end cancels the other."""
-        group = self.group_of(order_id)
-        for other in list(group.legs) if group and order_id != group.parent else []:
-            if other != order_id:
-                self.remove(other, RejectReason.LINKED_ORDER)
-
-    def follow_lists(self):
-        """After each trade and each end: what it means to the lists."""
-        while self.followed < len(self.events):
-            event = self.events[self.followed]
-            self.followed += 1
-            if isinstance(event, Match):
-                for order_id in (event.maker_order_id, event.taker_order_id):
-                    group = self.group_of(order_id)
-                    if group and group.parent == order_id:
-                        if group.first_fill:
-                            self.call(group)
-                    else:
-                        self.cancel_rivals(order_id)
-            elif isinstance(event, Done):
-                self.follow_end(event)
-
-    def follow_end(self, event):
-        """Rule: a child goes live by its parent's full fill; cancelling the parent cancels the child."""
-        group = self.group_of(event.order_id)
-        if group is None:
-            return
-        if group.parent == event.order_id:
-            if event.reason == "filled":
-                self.call(group)
-            elif not group.called:
-                for leg in list(group.legs):
-                    self.remove(leg, RejectReason.LINKED_ORDER)
-            group.parent = 0
-        else:
-            self.cancel_rivals(event.order_id)
-            group.legs.remove(event.order_id)
-        if not group.legs:
-            self.groups.remove(group)
-
-    def call(self, group):
-        """The legs go live behind the order that trades now."""
-        if not group.called:
-            group.called = True
-            self.queue += group.legs
 
     # --- events ---
 
@@ -327,6 +166,8 @@ class NaiveBook:
         self.public(Received, **{name: getattr(order, name) for name in FIELDS})
         if cause:
             self.end(order, "canceled", order.quantity, cause)
+        elif self.collects():
+            self.open(Resting(order, order.quantity, 0))
         elif order.post_only and self.candidates(order):
             # rule: post-only is rejected if any part would take
             self.end(order, "rejected", order.quantity, RejectReason.POST_ONLY)
@@ -352,6 +193,9 @@ class NaiveBook:
             return RejectReason.HALTED
         if mode == "cancel-only":
             return RejectReason.CANCEL_ONLY
+        at_once = order.order_type == "market" or order.time_in_force in ("IOC", "FOK") or terms(order).min_quantity
+        if mode == "auction" and at_once and not terms(order).stop:
+            return RejectReason.AUCTION_MODE
         if mode == "limit-only" and order.order_type == "market" and not terms(order).stop:
             return RejectReason.LIMIT_ONLY_MODE
         if mode == "post-only" and not order.post_only and not terms(order).stop:
@@ -485,7 +329,7 @@ class NaiveBook:
     def take_and_rest(self, arriving):
         """Trade while it can; then rest, or be done."""
         order = arriving.order
-        while not arriving.stopped:
+        while not self.collects() and not arriving.stopped:
             makers = self.candidates(order)
             if not makers:
                 break
@@ -555,10 +399,7 @@ class NaiveBook:
 
     def trade(self, order, maker, lots):
         """Rule: the trade price is the maker's, and so is the side of a match."""
-        self.trade_id += 1
-        self.last_price = maker.price
-        for sleeping in self.sleeping:
-            sleeping.seen.append(maker.price)
+        self.note_trade(maker.price)
         self.public(
             Match,
             trade_id=self.trade_id,
@@ -572,6 +413,17 @@ class NaiveBook:
             maker_fee=maker.maker_fee,
             taker_fee=order.taker_fee,
         )
+        self.fill(maker, lots)
+
+    def note_trade(self, price):
+        """What a trade is to all others."""
+        self.trade_id += 1
+        self.last_price = price
+        for sleeping in self.sleeping:
+            sleeping.seen.append(price)
+
+    def fill(self, maker, lots):
+        """Take from a resting order."""
         maker.remaining -= lots
         maker.left -= lots
         maker.filled += lots

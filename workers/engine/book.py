@@ -8,7 +8,7 @@ float.
 from typing import Self
 
 from shared.messages import BookEntry, BookEvent, Command
-from workers.engine import aftermath, folding, snapshot
+from workers.engine import aftermath, auction, folding, snapshot
 from workers.engine.decisions import DECISIONS
 from workers.engine.state import BookState
 
@@ -29,6 +29,10 @@ class OrderBook(BookState):
         if self.stops.orders or self.lists.of_order:
             aftermath.settle(self, events)
         return events
+
+    def indication(self) -> auction.Indication | None:
+        """What an auction would trade if it ended now."""
+        return auction.indication(self)
 
     def fold(self, event: BookEvent) -> None:
         """Follow one recorded event. Raises ``CorruptState`` if it does not follow on this state."""

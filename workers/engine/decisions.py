@@ -21,6 +21,7 @@ from shared.messages import (
     Ticked,
 )
 from workers.engine.amend import amend
+from workers.engine.auction import uncross
 from workers.engine.ending import end
 from workers.engine.placing import place, place_list
 from workers.engine.state import BookState
@@ -44,9 +45,13 @@ def cancel_all(book: BookState, command: CancelAll) -> list[BookEvent]:
 
 
 def configure(book: BookState, command: Configure) -> list[BookEvent]:
-    """Follow new rules and a new mode. Resting orders stay."""
+    """Follow new rules and a new mode. Resting orders stay; leaving an auction ends it, whatever mode comes."""
+    collected = book.instrument is not None and book.instrument.mode == "auction"
     book.configure(command.instrument)
-    return [Configured(command.instrument)]
+    events: list[BookEvent] = [Configured(command.instrument)]
+    if collected and command.instrument.mode != "auction":
+        uncross(book, events)
+    return events
 
 
 def tick(_: BookState, command: Tick) -> list[BookEvent]:

@@ -74,10 +74,8 @@ def fold_activate(book: BookState, event: Activate) -> None:
 
 def fold_open(book: BookState, event: Open) -> None:
     """Rest what is left of the arriving order, or the next part of the iceberg that was used up."""
-    order = book.refreshing
-    if order is not None and order.order_id == event.order_id:
-        book.refreshing = None
-    else:
+    order = book.refreshing.pop(event.order_id, None)
+    if order is None:
         order = book.arriving
         if order is None or order.order_id != event.order_id:
             raise CorruptState(f"book event {event.sequence} opens order {event.order_id}, which was not received")
@@ -87,7 +85,7 @@ def fold_open(book: BookState, event: Open) -> None:
 
 
 def fold_match(book: BookState, event: Match) -> None:
-    """Fill the maker; a taker's own events say what remains of it."""
+    """Fill the maker; a taker's own events say what remains of it, unless it rested, too (an auction)."""
     maker = book.orders.get(event.maker_order_id)
     if maker is None or maker.remaining < event.quantity:
         raise CorruptState(
@@ -95,9 +93,19 @@ def fold_match(book: BookState, event: Match) -> None:
             "which does not rest with as many"
         )
     book.traded(event.trade_id, event.price)
-    book.fill(maker, event.quantity)
-    if maker.hidden and not maker.remaining:
-        book.refreshing = msgspec.structs.replace(maker)
+    fill(book, maker, event.quantity)
+    if event.auction:
+        taker = book.orders.get(event.taker_order_id)
+        if taker is None or taker.remaining < event.quantity:
+            raise CorruptState(f"book event {event.sequence} fills order {event.taker_order_id}, which does not rest")
+        fill(book, taker, event.quantity)
+
+
+def fill(book: BookState, order: RestingOrder, quantity: int) -> None:
+    """Fill one side; an iceberg whose shown part is used up opens again by what follows."""
+    book.fill(order, quantity)
+    if order.hidden and not order.remaining:
+        book.refreshing[order.order_id] = msgspec.structs.replace(order)
 
 
 def fold_change(book: BookState, event: Change) -> None:

@@ -59,12 +59,13 @@ def make_due(book: BookState, found: OrderList) -> None:
 
 def cancel_rivals(book: BookState, found: OrderList, order_id: int, events: list[BookEvent]) -> None:
     """Cancel the other legs."""
-    for leg in found.rivals(order_id):
+    for leg in found.rivals(order_id):  # a copy: each leaves the list
         cancel_leg(book, leg, events)
 
 
 def cancel_leg(book: BookState, leg: int, events: list[BookEvent]) -> None:
-    """Cancel one leg, if the book still has it."""
+    """Cancel one leg. It leaves the list at once, so that its own end does not come back upon the others."""
     event = end(book, leg, RejectReason.LINKED_ORDER)
     if event is not None:
         events.append(event)
+    book.lists.leave(leg)

@@ -44,7 +44,8 @@ _decode_header = msgspec.json.Decoder(_Header).decode
 
 def dump(book: BookState) -> bytes:
     """The state as JSON, about 40 bytes an order."""
-    assert book.arriving is book.refreshing is None, "a book is dumped between entries, not inside one"
+    assert book.arriving is None, "a book is dumped between entries, not inside one"
+    assert not book.refreshing, "a book is dumped between entries, not inside one"
     return _encode(
         Snapshot(
             FORMAT, book.sequence, book.trade_id, book.time, book.last_price, book.instrument,

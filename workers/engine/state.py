@@ -43,8 +43,8 @@ class BookState:
         """While deciding: the last price before the command, which the price collar is around."""
         self.arriving: RestingOrder | None = None
         """While folding: the order that came, or was amended, and does not rest yet. None between two commands."""
-        self.refreshing: RestingOrder | None = None
-        """While folding: an iceberg whose shown part was used up, until it opens again. None between two commands."""
+        self.refreshing: dict[int, RestingOrder] = {}
+        """While folding: icebergs whose shown part was used up, until they open again. Empty between two commands."""
 
     # --- primitives ----------------------------------------------------------------------------
 
