@@ -12,6 +12,8 @@ from workers.engine.state import BookState
 def expire(book: BookState) -> list[BookEvent]:
     """Remove what has expired, the earliest first, before anything can meet it."""
     events: list[BookEvent] = []
+    if not book.deadlines.heap or book.deadlines.heap[0][0] > book.time:
+        return events
     followed = 0
     for order_id in book.deadlines.due(book.time):
         event = end(book, order_id, RejectReason.EXPIRED)
@@ -46,8 +48,7 @@ def wake_stops(book: BookState) -> None:
 
     Only while the instrument is online; otherwise they sleep on, and are looked at when it is again.
     """
-    assert book.instrument is not None
-    if book.stops.orders and book.last_price and book.instrument.mode == "online":
+    if book.stops.orders and book.last_price and book.instrument is not None and book.instrument.mode == "online":
         book.queue += book.stops.elect(book.last_price)
 
 

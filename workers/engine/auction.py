@@ -17,7 +17,7 @@ from shared.messages import BookEvent, Change, Match
 from workers.engine.ending import cancel_resting
 from workers.engine.levels import BookSide, RestingOrder
 from workers.engine.linking import follow
-from workers.engine.matching import events_of_fill, parts
+from workers.engine.matching import parts, used_up
 from workers.engine.state import BookState
 
 
@@ -79,7 +79,8 @@ def uncross(book: BookState, events: list[BookEvent]) -> None:
             trade_at(book, price, buy, sell, events)
         if book.lists.of_order:
             followed = follow(book, events, followed)
-    book.reference = book.last_price
+    if book.reference >= 0:
+        book.reference = book.last_price
 
 
 def trade_at(book: BookState, price: int, buy: RestingOrder, sell: RestingOrder, events: list[BookEvent]) -> None:
@@ -93,9 +94,10 @@ def trade_at(book: BookState, price: int, buy: RestingOrder, sell: RestingOrder,
             sell.maker_fee, buy.maker_fee, auction=True,
         )
     )  # fmt: skip
-    book.traded(trade_id, price)
-    events_of_fill(book, sell, quantity, events)
-    events_of_fill(book, buy, quantity, events)
+    for order in (sell, buy):
+        book.fill(order, quantity, trade_id, price)
+        if not order.remaining:
+            used_up(book, order, events)
 
 
 def decrement_both(book: BookState, buy: RestingOrder, sell: RestingOrder, events: list[BookEvent]) -> None:

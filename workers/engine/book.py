@@ -20,14 +20,23 @@ class OrderBook(BookState):
         """Do what the command asks and say what happened: at least one event, refusals included."""
         if command.time > self.time:
             self.time = command.time
-        self.reference = self.last_price
-        if self.deadlines.heap and self.deadlines.heap[0][0] <= self.time:
-            events = aftermath.expire(self)
-            events += DECISIONS[command.__class__](self, command)
-        else:
-            events = DECISIONS[command.__class__](self, command)
-        if self.stops.orders or self.lists.of_order:
+        among_extras = self.extras
+        if among_extras:
+            return self._apply_among_extras(command)
+        events = DECISIONS[command.__class__](self, command)
+        if self.extras:  # it came with the first of them, and has not traded if that enters behind it
+            self.reference = self.last_price
             aftermath.settle(self, events)
+            self.reference = -1
+        return events
+
+    def _apply_among_extras(self, command: Command) -> list[BookEvent]:
+        self.reference = self.last_price
+        events = aftermath.expire(self)
+        events += DECISIONS[command.__class__](self, command)
+        aftermath.settle(self, events)
+        self.reference = -1
+        self.extras = bool(self.stops.orders or self.lists.of_order or self.deadlines.heap)
         return events
 
     def indication(self) -> auction.Indication | None:

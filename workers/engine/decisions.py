@@ -22,13 +22,16 @@ from shared.messages import (
 )
 from workers.engine.amend import amend
 from workers.engine.auction import uncross
-from workers.engine.ending import end
+from workers.engine.ending import cancel_resting, end
 from workers.engine.placing import place, place_list
 from workers.engine.state import BookState
 
 
 def cancel(book: BookState, command: Cancel) -> list[BookEvent]:
     """Cancel one order, wherever it is."""
+    order = book.orders.get(command.order_id)
+    if order is not None:
+        return [cancel_resting(book, order)]
     event = end(book, command.order_id)
     return [event or CancelRefused(command.order_id, command.account, command.request_id)]
 

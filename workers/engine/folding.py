@@ -49,15 +49,14 @@ def fold(book: BookState, event: BookEvent) -> None:
 
 def fold_received(book: BookState, event: Received) -> None:
     """Keep the order at hand until its ``open`` or ``done``. A stop wakes by it."""
-    sleeping = book.stops.orders.get(event.order_id)
-    if sleeping is not None:
-        book.wake(sleeping)
-    elif event.order_id in book.lists.pending:
-        book.arrive(event.order_id)
-    book.arriving = RestingOrder(
-        event.order_id, event.account, event.side, event.price, event.quantity, event.maker_fee, event.quantity,
-        event.taker_fee, event.stp, event.post_only, 0, event.conditions,
-    )  # fmt: skip
+    if book.extras:
+        sleeping = book.stops.orders.get(event.order_id)
+        if sleeping is not None:
+            book.wake(sleeping)
+        elif event.order_id in book.lists.pending:
+            book.arrive(event.order_id)
+    book.arriving = event
+    book.prevented = 0
 
 
 def fold_activate(book: BookState, event: Activate) -> None:
@@ -74,13 +73,18 @@ def fold_activate(book: BookState, event: Activate) -> None:
 
 def fold_open(book: BookState, event: Open) -> None:
     """Rest what is left of the arriving order, or the next part of the iceberg that was used up."""
-    order = book.refreshing.pop(event.order_id, None)
-    if order is None:
-        order = book.arriving
-        if order is None or order.order_id != event.order_id:
+    if book.refreshing and event.order_id in book.refreshing:
+        order = book.refreshing.pop(event.order_id)
+        order.remaining, order.hidden = event.remaining, event.hidden
+    else:
+        came = book.arriving
+        if came is None or came.order_id != event.order_id:
             raise CorruptState(f"book event {event.sequence} opens order {event.order_id}, which was not received")
+        order = RestingOrder(
+            event.order_id, event.account, event.side, event.price, event.remaining, came.maker_fee,
+            came.quantity - book.prevented, came.taker_fee, came.stp, came.post_only, event.hidden, came.conditions,
+        )  # fmt: skip
         book.arriving = None
-    order.price, order.remaining, order.hidden = event.price, event.remaining, event.hidden
     book.rest(order)
 
 
@@ -92,20 +96,16 @@ def fold_match(book: BookState, event: Match) -> None:
             f"book event {event.sequence} fills {event.quantity} lots of order {event.maker_order_id}, "
             "which does not rest with as many"
         )
-    book.traded(event.trade_id, event.price)
-    fill(book, maker, event.quantity)
+    book.fill(maker, event.quantity, event.trade_id, event.price)
+    if maker.hidden and not maker.remaining:
+        book.refreshing[maker.order_id] = msgspec.structs.replace(maker)
     if event.auction:
         taker = book.orders.get(event.taker_order_id)
         if taker is None or taker.remaining < event.quantity:
             raise CorruptState(f"book event {event.sequence} fills order {event.taker_order_id}, which does not rest")
-        fill(book, taker, event.quantity)
-
-
-def fill(book: BookState, order: RestingOrder, quantity: int) -> None:
-    """Fill one side; an iceberg whose shown part is used up opens again by what follows."""
-    book.fill(order, quantity)
-    if order.hidden and not order.remaining:
-        book.refreshing[order.order_id] = msgspec.structs.replace(order)
+        book.fill(taker, event.quantity, event.trade_id, event.price)
+        if taker.hidden and not taker.remaining:
+            book.refreshing[taker.order_id] = msgspec.structs.replace(taker)
 
 
 def fold_change(book: BookState, event: Change) -> None:
@@ -119,24 +119,22 @@ def fold_change(book: BookState, event: Change) -> None:
         moves = event.reason == "amend" and (event.price != event.old_price or event.new_quantity > event.old_quantity)
         if moves:
             book.remove(order)
-            book.arriving = msgspec.structs.replace(order)
-            book.arriving.quantity += event.new_quantity - event.old_quantity
+            book.arriving, book.prevented = msgspec.structs.replace(order), event.old_quantity - event.new_quantity
         else:
             book.reduce(order, event.new_quantity)
     elif sleeping is not None:
         book.amend_stop(sleeping, event.price, event.new_quantity, event.stop_price)
     elif book.arriving is not None and book.arriving.order_id == event.order_id:
-        book.arriving.quantity += event.new_quantity - event.old_quantity
+        book.prevented += event.old_quantity - event.new_quantity
 
 
 def fold_done(book: BookState, event: Done) -> None:
     """Remove a resting order, unless its last fill has; or see the arriving one off."""
     order = book.orders.get(event.order_id)
-    lists = book.lists
-    if event.order_id in lists.pending:
-        book.drop_pending(event.order_id)
-    if event.order_id in lists.of_order:
-        lists.leave(event.order_id)
+    if book.extras:
+        if event.order_id in book.lists.pending:
+            book.drop_pending(event.order_id)
+        book.lists.leave(event.order_id)
     if order is not None:
         book.remove(order)
     elif event.order_id in book.stops.orders:

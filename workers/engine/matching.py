@@ -158,15 +158,13 @@ def trade(book: BookState, order: Place, maker: RestingOrder, quantity: int, eve
             maker.price, quantity, maker.maker_fee, order.taker_fee,
         )
     )  # fmt: skip
-    book.traded(trade_id, maker.price)
-    events_of_fill(book, maker, quantity, events)
+    book.fill(maker, quantity, trade_id, maker.price)
+    if not maker.remaining:
+        used_up(book, maker, events)
 
 
-def events_of_fill(book: BookState, order: RestingOrder, quantity: int, events: list[BookEvent]) -> None:
-    """Take ``quantity`` from what a resting order shows. If that was all: its end, or the next part of an iceberg."""
-    book.fill(order, quantity)
-    if order.remaining:
-        return
+def used_up(book: BookState, order: RestingOrder, events: list[BookEvent]) -> None:
+    """All that a resting order showed is filled: its end, or the next part of an iceberg."""
     book.sequence += 1
     if order.hidden:
         events.append(refresh(book, order))

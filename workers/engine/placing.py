@@ -21,9 +21,10 @@ _MILLION = 1_000_000
 
 def place(book: BookState, order: Place) -> list[BookEvent]:
     """Take up an order. Raises ``CorruptState`` if its id is known already: then the sender has lost count."""
-    if order.order_id in book.orders or book.is_waiting(order.order_id):
+    if order.order_id in book.orders or (book.extras and book.is_waiting(order.order_id)):
         raise CorruptState(f"order {order.order_id} is placed again while it rests; compare its shard's log with ours")
-    cause = refusal(book, order)
+    online = book.instrument is not None and book.instrument.mode == "online"
+    cause = malformed(book, order) if online else refusal(book, order)
     if cause is not None:
         return [done(book, order, "rejected", order.quantity, cause)]
     if order.conditions is not None and order.conditions.stop:
@@ -113,25 +114,27 @@ def take(book: BookState, order: Place, first: Received, taker: Taker) -> list[B
         events.append(done(book, order, "rejected", order.quantity, RejectReason.POST_ONLY))
         return events
     least = order.conditions.min_quantity if order.conditions is not None else 0
-    beyond = hold_to_collar(book, taker)
+    limit = taker.limit
+    if book.instrument.price_collar:
+        hold_to_collar(book, taker)
     if order.time_in_force == "FOK" and not fillable(book, taker, taker.remaining):
         taker.stopped = RejectReason.FILL_OR_KILL
     elif least and not fillable(book, taker, least):
         taker.stopped = RejectReason.MINIMUM_QUANTITY
     else:
         sweep(book, taker, events)
-    finish(book, taker, beyond, events)
+    finish(book, taker, limit, events)
     return events
 
 
-def hold_to_collar(book: BookState, taker: Taker) -> int:
-    """Keep an order from trading at prices worse for it than the collar; what its own limit was, as a key."""
+def hold_to_collar(book: BookState, taker: Taker) -> None:
+    """Keep an order from trading at prices worse for it than the collar."""
     assert book.instrument is not None
-    own, width = taker.limit, book.instrument.price_collar
-    if width and book.reference:
-        reach = book.reference * width // _MILLION
-        taker.limit = max(own, taker.against.sign * book.reference - reach)
-    return own
+    width, reference = book.instrument.price_collar, book.reference
+    if reference < 0:
+        reference = book.last_price
+    if width and reference:
+        taker.limit = max(taker.limit, taker.against.sign * reference - reference * width // _MILLION)
 
 
 def finish(book: BookState, taker: Taker, limit: int, events: list[BookEvent]) -> None:
@@ -158,10 +161,12 @@ def leave(book: BookState, order: Place, remaining: int, total: int) -> Open | D
         order.order_id, order.account, order.side, order.price, remaining, order.maker_fee, total, order.taker_fee,
         order.stp, order.post_only, 0, order.conditions,
     )  # fmt: skip
-    if order.conditions is not None:
-        resting = show(resting, remaining)
-    book.rest(resting)
     book.sequence += 1
+    if order.conditions is None:
+        book.rest(resting)
+        return Open(book.sequence, order.order_id, order.account, order.side, order.price, remaining)
+    resting = show(resting, remaining)
+    book.rest(resting)
     return Open(
         book.sequence, order.order_id, order.account, order.side, order.price, resting.remaining, resting.hidden
     )
@@ -197,6 +202,7 @@ def enter_again(book: BookState, order: RestingOrder, price: int, left: int, eve
         return
     against = book.asks if order.side == "buy" else book.bids
     taker = make_taker(book, again, against, against.sign * price, filled)
-    limit = hold_to_collar(book, taker)
+    limit = taker.limit
+    hold_to_collar(book, taker)
     sweep(book, taker, events)
     finish(book, taker, limit, events)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from shared.instrument import Instrument
-from shared.messages import ListKind, Place, Side
+from shared.messages import ListKind, Place, Received, Side
 from workers.engine.expiry import Deadlines
 from workers.engine.levels import BookSide, RestingOrder
 from workers.engine.lists import Lists
@@ -39,10 +39,14 @@ class BookState:
         self.deadlines = Deadlines()
         self.queue: list[int] = []
         """While deciding: the orders that enter behind the command. Empty between two commands."""
-        self.reference = 0
-        """While deciding: the last price before the command, which the price collar is around."""
-        self.arriving: RestingOrder | None = None
+        self.extras = False
+        """Whether there may be stops, lists or deadlines, which every command has to look after."""
+        self.reference = -1
+        """While deciding among extras: the last price before the command, which the price collar is around."""
+        self.arriving: Received | RestingOrder | None = None
         """While folding: the order that came, or was amended, and does not rest yet. None between two commands."""
+        self.prevented = 0
+        """While folding: lots that self-trade prevention took from the arriving order."""
         self.refreshing: dict[int, RestingOrder] = {}
         """While folding: icebergs whose shown part was used up, until they open again. Empty between two commands."""
 
@@ -58,17 +62,15 @@ class BookState:
         side.add(order)
         self.orders[order.order_id] = self.accounts[order.account][order.order_id] = order
         if order.conditions is not None and order.conditions.expires:
+            self.extras = True
             self.deadlines.add(order.order_id, order.conditions.expires)
 
-    def traded(self, trade_id: int, price: int) -> None:
-        """A trade happened: what the book remembers of it."""
+    def fill(self, order: RestingOrder, quantity: int, trade_id: int, price: int) -> None:
+        """A trade took ``quantity`` of what a resting order shows, which leaves the book if that was all it showed."""
         self.trade_id = trade_id
         self.last_price = price
-        if self.stops.trailing:
+        if self.extras and self.stops.trailing:
             self.stops.follow(price)
-
-    def fill(self, order: RestingOrder, quantity: int) -> None:
-        """A trade took ``quantity`` of what a resting order shows, which leaves the book if that was all it showed."""
         if quantity == order.remaining:
             self.remove(order)
         else:
@@ -97,6 +99,7 @@ class BookState:
 
     def sleep(self, sleeping: SleepingOrder) -> None:
         """Put a stop to sleep."""
+        self.extras = True
         self.stops.add(sleeping)
         order = sleeping.order
         if order.conditions is not None and order.conditions.expires:
@@ -118,12 +121,14 @@ class BookState:
 
     def take_list(self, kind: ListKind, orders: list[Place], first_fill: bool) -> None:
         """Take up the orders of a list; all are pending until each arrives."""
+        self.extras = True
         self.lists.add(kind, [order.order_id for order in orders], first_fill)
         for order in orders:
             self.wait(msgspec.structs.replace(order, time=self.time))
 
     def wait(self, order: Place) -> None:
         """An order of a list is pending."""
+        self.extras = True
         self.lists.pending[order.order_id] = order
         if order.conditions is not None and order.conditions.expires:
             self.deadlines.add(order.order_id, order.conditions.expires)
