@@ -21,9 +21,55 @@ from shared.messages import (
 )
 from tests.engine.feature_flow import FeatureFlow
 from tests.engine.harness import Harness, configured
+from workers.engine.book import OrderBook
 
 FLOWS = int(os.environ.get("MATCHBOX_FLOWS", "10"))
 COMMANDS = 2_000
+
+
+class PublicFollower:
+    """Who shows what, in priority, from public events alone: no accounts, nothing of what icebergs hide."""
+
+    def __init__(self):
+        self.orders = {}
+
+    def follow(self, events):
+        """The rules a client needs; a dict keeps the order in which its orders opened."""
+        for event in events:
+            match event:
+                case Open():
+                    assert event.order_id not in self.orders
+                    self.orders[event.order_id] = [event.side, event.price, event.remaining]
+                case Match():
+                    for order_id in [event.maker_order_id, *([event.taker_order_id] if event.auction else [])]:
+                        self.orders[order_id][2] -= event.quantity
+                        if self.orders[order_id][2] == 0:
+                            del self.orders[order_id]
+                case Change() if event.order_id in self.orders:
+                    moves = event.price != event.old_price or event.new_quantity > event.old_quantity
+                    if event.reason == "amend" and moves:
+                        del self.orders[event.order_id]
+                    else:
+                        shown = self.orders[event.order_id]
+                        shown[2] = min(shown[2], event.new_quantity)
+                case Done():
+                    self.orders.pop(event.order_id, None)
+
+    def side(self, side):
+        found = [(order_id, price, shown) for order_id, (its, price, shown) in self.orders.items() if its == side]
+        return sorted(found, key=lambda one: -one[1] if side == "buy" else one[1])
+
+
+@pytest.mark.parametrize("seed", range(FLOWS))
+def test_public_events_rebuild_the_book_with_its_priority(seed):
+    """A client of the full channel knows each order's shown size and place in the queue, refreshes and amends too."""
+    book, follower, flow = OrderBook(), PublicFollower(), FeatureFlow(1_000 + seed)
+    book.apply(configured(time=1))
+    for _ in range(COMMANDS):
+        follower.follow(book.apply(flow.next(sorted(book.ids_of(0, "")))))
+        for side in ("buy", "sell"):
+            resting = [(one.order_id, one.price, one.remaining) for one in book.resting(side)]
+            assert follower.side(side) == resting
 
 
 @pytest.mark.parametrize("seed", range(FLOWS))
