@@ -3,7 +3,11 @@
 Laws of this file:
 
 1. ``movements`` is the only reading of what a ledger event moves. The ledger, PostgreSQL and the audit use it.
-2. A fill is paid out of its order's hold (holds.py says how large that is), and what it leaves too large is released.
+2. Fees are ``ppm`` of the cost, rounded up once per order: after each fill, the fees so far add up to
+   ``ceil(cost so far x ppm / 1e6)``. ``fee_rest`` (0 <= rest < 1e6, in millionths of the smallest unit) is what that
+   rounding has charged ahead.
+3. A hold always covers what its order can still cost. For a buy limit it is exactly ``buy_hold`` of what remains;
+   the law of (2) makes ``buy_hold(before) >= cost + fee + buy_hold(after)`` for every fill at the limit or better.
 """
 
 from functools import lru_cache
@@ -26,8 +30,10 @@ from shared.messages import (
     Side,
     Transferred,
 )
-from workers.ledger.holds import charge, needed_hold
 from workers.ledger.orders import OpenOrder
+
+MILLION = 1_000_000
+"""Fee rates are in parts per million."""
 
 MovementKind = Literal["transfer", "hold", "match", "fee"]
 
@@ -40,6 +46,46 @@ class Movement(msgspec.Struct, gc=False, frozen=True):
     available: int
     held: int
     kind: MovementKind
+
+
+# --- rates and holds ---------------------------------------------------------------------------
+
+
+def charge(cost: int, rate: int, fee_rest: int) -> tuple[int, int]:
+    """The fee of one more fill of an order, and the order's new ``fee_rest``."""
+    exact = cost * rate - fee_rest
+    if exact <= 0:
+        return 0, -exact
+    fee = -(-exact // MILLION)
+    return fee, fee * MILLION - exact
+
+
+def with_fee(cost: int, rate: int, fee_rest: int = 0) -> int:
+    """What has to be held for spending ``cost``: the cost and the fee still to come."""
+    exact = cost * rate - fee_rest
+    return cost - (-exact // MILLION) if exact > 0 else cost
+
+
+def spendable(hold: int, rate: int) -> int:
+    """The largest cost that ``hold`` covers together with its fee."""
+    return hold * MILLION // (MILLION + rate)
+
+
+def buy_hold(instrument: Instrument, price: int, quantity: int, rate: int, fee_rest: int = 0) -> int:
+    """What a buy of ``quantity`` at ``price`` or better can still cost."""
+    return with_fee(price * quantity * instrument.tick_value, rate, fee_rest)
+
+
+def needed_hold(order: OpenOrder, instrument: Instrument, remaining: int, fee_rest: int) -> int:
+    """What the order has to hold when ``remaining`` lots of it are left.
+
+    A market buy keeps what it has: its book may still spend all of it, and it is done in the same moment.
+    """
+    if order.side == "sell":
+        return remaining * instrument.lot_value
+    if order.order_type == "market":
+        return order.hold
+    return buy_hold(instrument, order.price, remaining, max(order.maker_fee, order.taker_fee), fee_rest)
 
 
 # --- what the book did, as ledger events ---------------------------------------------------------
@@ -59,7 +105,7 @@ def fill(order: OpenOrder, instrument: Instrument, match: Match, liquidity: Liqu
     released = 0
     if side == "buy":
         spent = cost + fee
-        if not order.funds:
+        if order.order_type == "limit":
             released = order.hold - spent - needed_hold(order, instrument, order.remaining - quantity, rest)
         if released < 0 or spent > order.hold:
             raise _contradiction(order, f"costs {spent} in trade {match.trade_id}, it holds {order.hold}")
