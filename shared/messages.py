@@ -557,6 +557,56 @@ class Closed(Message, tag="closed"):
     side: Side = "buy"
 
 
+class AmendRequested(Message, tag="amend_requested"):
+    """An amend is on its way to the book; ``hold`` more is held until its ``amended`` or ``amend_failed`` comes.
+
+    If the order ends instead, its ``closed`` is the answer, and an ``amend_failed`` behind it says so again, except
+    where the amend itself has ended it. ``price``, ``quantity`` and ``stop_price`` are what the book is asked for: 0
+    leaves a value, and the price of a market stop is its bound.
+    """
+
+    request_id: str
+    account: int
+    order_id: int
+    instrument: str
+    side: Side
+    hold: int = 0
+    price: int = 0
+    quantity: int = 0
+    stop_price: int = 0
+
+
+class Amended(Message, tag="amended"):
+    """The book has amended the order: ``quantity`` is its total now, ``remaining`` what is left of it.
+
+    ``price`` is what it is now (of a market stop its bound); ``stop_price`` 0 is left as it was. ``released`` is
+    available again.
+    """
+
+    request_id: str
+    account: int
+    order_id: int
+    instrument: str
+    side: Side
+    price: int
+    quantity: int
+    remaining: int
+    stop_price: int = 0
+    released: int = 0
+
+
+class AmendFailed(Message, tag="amend_failed"):
+    """The book has not amended the order, which may be closed already. ``released`` is available again."""
+
+    request_id: str
+    account: int
+    order_id: int
+    instrument: str
+    reason: RejectReason
+    released: int = 0
+    side: Side = "buy"
+
+
 class InstrumentSet(Message, tag="instrument_set"):
     """The shard follows these rules from here on."""
 
@@ -584,6 +634,9 @@ LedgerEvent = (
     | Filled
     | HoldReduced
     | Closed
+    | AmendRequested
+    | Amended
+    | AmendFailed
     | InstrumentSet
     | LastPrice
 )
