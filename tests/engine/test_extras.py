@@ -144,3 +144,11 @@ def test_a_command_is_never_changed(book):
     for command in commands:
         book.apply(command)
     assert [msgspec.json.encode(command) for command in commands] == before
+
+
+def test_a_loaded_book_still_looks_after_its_lists(book):
+    """Two resting legs that cancel each other do so after a restart, with nothing else special on the book."""
+    book.apply(PlaceList(1, 1, "oco", [limit(1, "sell", 110), limit(2, "sell", 120)]))
+    loaded = OrderBook.load(book.dump())
+    loaded.apply(Cancel(1, 1, 2))
+    assert not loaded.ids_of(0, "")

@@ -74,6 +74,6 @@ def load(book: BookState, content: bytes) -> None:
     for sleeping in snapshot.sleeping:
         book.sleep(sleeping)
     for linked in snapshot.lists:
-        book.lists.restore(linked)
+        book.restore_list(linked)
     for pending in snapshot.pending:
         book.wait(pending)

@@ -17,7 +17,7 @@ from shared.instrument import Instrument
 from shared.messages import ListKind, Place, Received, Side
 from workers.engine.expiry import Deadlines
 from workers.engine.levels import BookSide, RestingOrder
-from workers.engine.lists import Lists
+from workers.engine.lists import Lists, OrderList
 from workers.engine.stops import SleepingOrder, Stops
 
 
@@ -125,6 +125,11 @@ class BookState:
         self.lists.add(kind, [order.order_id for order in orders], first_fill)
         for order in orders:
             self.wait(msgspec.structs.replace(order, time=self.time))
+
+    def restore_list(self, found: OrderList) -> None:
+        """A list as it was dumped."""
+        self.extras = True
+        self.lists.restore(found)
 
     def wait(self, order: Place) -> None:
         """An order of a list is pending."""
