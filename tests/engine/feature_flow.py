@@ -1,6 +1,7 @@
 """Seeded flows of orders of all kinds, mostly such as the book takes up."""
 
 import random
+from typing import Literal
 
 from shared.messages import Amend, Cancel, CancelAll, Conditions, Place, PlaceList, Tick
 from tests.engine.harness import configured
@@ -72,7 +73,7 @@ class FeatureFlow:
             dice.randint(1, 20), stp=dice.choice(["dc", "dc", "co", "cn", "cb"]), maker_fee=1, taker_fee=2,
         )  # fmt: skip
         kind = dice.random()
-        asked = {}
+        asked: dict = {}
         if kind < 0.15:
             place.order_type, place.price = "market", dice.choice([0, self.price(side, cross=True)])
             if dice.random() < 0.3:
@@ -103,9 +104,9 @@ class FeatureFlow:
 
     def list_of_orders(self):
         dice = self.dice
-        account, side, kind = dice.randint(1, self.accounts), dice.choice(["buy", "sell"]), self.dice.choice(
-            ["oco", "oco", "oto", "otoco", "otoco"]
-        )  # fmt: skip
+        account, side = dice.randint(1, self.accounts), dice.choice(["buy", "sell"])
+        kinds: list[Literal["oco", "oto", "otoco"]] = ["oco", "oco", "oto", "otoco", "otoco"]
+        kind = dice.choice(kinds)
         legs = [self.order(account, side, as_leg=True) for _ in range(1 if kind == "oto" else 2)]
         parent = [] if kind == "oco" else [self.order(account)]
         return PlaceList(account, self.time, kind, [*parent, *legs], dice.random() < 0.3)

@@ -6,7 +6,19 @@ import msgspec
 import pytest
 
 from shared.errors import CorruptState
-from shared.messages import Amend, AmendRefused, Cancel, Change, Conditions, Match, Place, PlaceList, Received, Tick
+from shared.messages import (
+    Amend,
+    AmendRefused,
+    Cancel,
+    Change,
+    Conditions,
+    Match,
+    Place,
+    PlaceList,
+    Received,
+    Side,
+    Tick,
+)
 from tests.engine.harness import configured
 from tests.engine.test_recorded_log import dump_of
 from workers.engine.book import OrderBook
@@ -27,7 +39,7 @@ def limit(order_id, side="buy", price=100, quantity=5, account=1, **fields):
 
 def stop(order_id, stop_price, direction="loss", **asked):
     conditions = Conditions(direction, stop_price, **asked)
-    side = "sell" if direction == "loss" else "buy"
+    side: Side = "sell" if direction == "loss" else "buy"
     return Place(order_id, 1, 1, side, "market", quantity=1, conditions=conditions)
 
 

@@ -92,7 +92,7 @@ def test_the_flows_try_everything():
         harness.do(configured(time=1))
         for _ in range(COMMANDS):
             for event in harness.do(flow.next(sorted(harness.book.ids_of(0, ""))), deep=False):
-                names = [type(event)]
+                names: list[object] = [type(event)]
                 match event:
                     case Done():
                         names.append(event.cause or event.reason)

@@ -1,5 +1,8 @@
 """The naive book's order lists."""
 
+# mypy: disable-error-code="attr-defined"
+# A part of NaiveBook, which has what this uses.
+
 from shared.errors import RejectReason
 from shared.messages import Done, ListPlaced, Match
 from tests.oracle.orders import Group

@@ -89,9 +89,13 @@ class NaiveBook(AuctionRules, ListRules):
                 self.remove(order_id, RejectReason.EXPIRED)
                 self.follow_lists()
 
+    def held(self) -> "list[Resting | Sleeping]":
+        """Orders that rest or sleep."""
+        return [*self.book, *self.sleeping]
+
     def everything(self):
         """All orders that are not done, as they were placed."""
-        return [*(one.place for one in (*self.book, *self.sleeping)), *self.pending]
+        return [*(one.place for one in self.held()), *self.pending]
 
     def let_in(self):
         """Rule: who is due enters as a new taker, one by one, until nobody is: children, then stops, oldest first."""
@@ -494,7 +498,7 @@ class NaiveBook(AuctionRules, ListRules):
 
     def amend(self, command):
         """Rule: less quantity at the same price keeps priority; else to the back, and it matches if it crosses."""
-        found = [one for one in (*self.book, *self.sleeping) if one.place.order_id == command.order_id]
+        found = [one for one in self.held() if one.place.order_id == command.order_id]
         mode = self.instrument.mode if self.instrument else ""
         if not self.instrument:
             cause = RejectReason.UNKNOWN_INSTRUMENT

@@ -136,7 +136,8 @@ def command_of(line, accounts, time):
 def order_of(words, account, time):
     """An order: its side, its terms, and last its number."""
     place = Place(int(words[-1].removeprefix("#")), account, time, words[0], "limit")
-    rest, asked = iter(words[1:-1]), {}
+    asked: dict = {}
+    rest = iter(words[1:-1])
     for word in rest:
         if word.isdigit():
             place.quantity = int(word)
