@@ -14,7 +14,7 @@ import msgspec
 
 from shared.errors import InvalidInput
 
-Mode = Literal["online", "post-only", "limit-only", "cancel-only", "halted", "delisted"]
+Mode = Literal["online", "post-only", "limit-only", "cancel-only", "halted", "delisted", "auction"]
 
 MONEY_MAX = 9_000_000_000_000_000_000
 """Largest amount of money, in smallest units: fits a signed 64-bit integer, in JSON and in PostgreSQL."""
@@ -34,7 +34,8 @@ class Instrument(msgspec.Struct, omit_defaults=True, frozen=True):
 
     ``tick``, ``lot``: decimal text, the steps of price and quantity. ``lot_value``: base units in a lot.
     ``tick_value``: quote units in one tick x one lot. ``*_fee``: parts per million. ``collar``: how far from the
-    last trade a market order may go, in ppm. ``*_quantity`` in lots, ``max_price`` in ticks.
+    last trade a market order may go, in ppm. ``price_collar``: how far from the last trade before a command any of
+    its trades may be, in ppm (0: as far as it likes). ``*_quantity`` in lots, ``max_price`` in ticks.
     """
 
     symbol: str
@@ -52,6 +53,7 @@ class Instrument(msgspec.Struct, omit_defaults=True, frozen=True):
     max_quantity: int = QUANTITY_MAX
     max_price: int = PRICE_MAX
     collar: int = 100_000
+    price_collar: int = 0
 
     @property
     def base(self) -> str:
@@ -78,6 +80,7 @@ def make_instrument(
     max_quantity: int = QUANTITY_MAX,
     max_price: int = PRICE_MAX,
     collar: int = 100_000,
+    price_collar: int = 0,
 ) -> Instrument:
     """Check an instrument's rules and derive its integer factors. Raises ``InvalidInput``."""
     if not _SYMBOL.fullmatch(symbol):
@@ -93,6 +96,8 @@ def make_instrument(
             raise InvalidInput(f"{symbol}: {name} {rate} ppm is not within 0..500000")
     if not 0 < collar <= 100_000_000:
         raise InvalidInput(f"{symbol}: collar {collar} ppm is not within 1..100000000")
+    if not 0 <= price_collar <= 100_000_000:
+        raise InvalidInput(f"{symbol}: price_collar {price_collar} ppm is not within 0..100000000")
     if not 0 < min_quantity <= max_quantity <= QUANTITY_MAX or not 0 < max_price <= PRICE_MAX:
         raise InvalidInput(f"{symbol}: quantity or price limits are out of range")
     step, size = _positive(symbol, "tick", tick), _positive(symbol, "lot", lot)
@@ -105,7 +110,7 @@ def make_instrument(
     )
     return Instrument(
         symbol, plain(step), plain(size), base_scale, quote_scale, lot_value, tick_value, mode,
-        "spot", maker_fee, taker_fee, min_quantity, max_quantity, max_price, collar,
+        "spot", maker_fee, taker_fee, min_quantity, max_quantity, max_price, collar, price_collar,
     )  # fmt: skip
 
 

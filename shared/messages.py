@@ -28,6 +28,8 @@ TimeInForce = Literal["GTC", "IOC", "FOK", "GTT"]
 SelfTradePrevention = Literal["dc", "co", "cn", "cb"]
 Liquidity = Literal["M", "T"]
 DoneReason = Literal["filled", "canceled", "rejected"]
+StopDirection = Literal["", "loss", "entry"]
+ListKind = Literal["oco", "oto", "otoco"]
 
 FEE_ACCOUNT = 0
 """Each account shard keeps the fees it took on this account. Users' accounts start at 1."""
@@ -35,6 +37,28 @@ FEE_ACCOUNT = 0
 
 class Message(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
     """Base of all messages: tagged by ``type``; defaults are left out on the wire."""
+
+
+class Conditions(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
+    """What only some orders ask for, apart from the order so that the others do not pay for it.
+
+    **Stop**: ``stop`` says when it triggers, by the last trade: "loss" at or below ``stop_price``, "entry" at or above.
+    So a sell with "loss" and a buy with "entry" is a stop, a sell with "entry" and a buy with "loss" a take-profit; the
+    order's ``order_type`` says what it becomes. With ``trail`` (ticks) or ``trail_bps`` (basis points) the stop price
+    follows the best trade since; such a stop is a market order, a sell with "loss" or a buy with "entry", and gives no
+    ``stop_price``.
+
+    ``expires``: with time in force GTT, the instant (ns) from which on the order is gone. ``display_quantity``: lots
+    of a limit order that are shown at a time. ``min_quantity``: lots that must fill at once when it arrives.
+    """
+
+    stop: StopDirection = ""
+    stop_price: int = 0
+    trail: int = 0
+    trail_bps: int = 0
+    expires: int = 0
+    display_quantity: int = 0
+    min_quantity: int = 0
 
 
 # --- requests: gateway -> ledger ---------------------------------------------------------------
@@ -59,6 +83,34 @@ class OrderRequest(Message, tag="order_request"):
     post_only: bool = False
     stp: SelfTradePrevention = "dc"
     client_id: str = ""
+    conditions: Conditions | None = None
+
+
+class OrderListRequest(Message, tag="order_list_request"):
+    """Place several orders of the account as one: all are accepted, or none. See ``PlaceList`` for the kinds."""
+
+    request_id: str
+    account: int
+    instrument: str
+    kind: ListKind
+    orders: list[OrderRequest]
+    first_fill: bool = False
+
+
+class AmendRequest(Message, tag="amend_request"):
+    """Change an open order, named by ``order_id`` or else by ``client_id``. 0 leaves a value as it is.
+
+    ``quantity`` is the new total, what was filled included. ``stop_price`` only for a stop that sleeps.
+    """
+
+    request_id: str
+    account: int
+    order_id: int = 0
+    client_id: str = ""
+    instrument: str = ""
+    price: int = 0
+    quantity: int = 0
+    stop_price: int = 0
 
 
 class CancelRequest(Message, tag="cancel_request"):
@@ -96,7 +148,15 @@ class InstrumentRequest(Message, tag="instrument_request"):
     instrument: Instrument
 
 
-Request = OrderRequest | CancelRequest | CancelAllRequest | TransferRequest | InstrumentRequest
+Request = (
+    OrderRequest
+    | OrderListRequest
+    | AmendRequest
+    | CancelRequest
+    | CancelAllRequest
+    | TransferRequest
+    | InstrumentRequest
+)
 
 
 # --- commands: ledger -> book ------------------------------------------------------------------
@@ -119,6 +179,38 @@ class Place(Message, tag="place"):
     maker_fee: int = 0
     taker_fee: int = 0
     client_id: str = ""
+    conditions: Conditions | None = None
+
+
+class PlaceList(Message, tag="place_list"):
+    """Several accepted orders of one account for the book, at once: all are taken up, or none.
+
+    - ``oco``: two orders of one side. A fill or the trigger of one, or its end, cancels the other.
+    - ``oto``: a parent and its child, which goes live when the parent is filled (``first_fill``: by its first fill) and
+      is canceled when the parent ends otherwise.
+    - ``otoco``: a parent and two children, which go live together as an ``oco``.
+    """
+
+    account: int
+    time: int
+    kind: ListKind
+    orders: list[Place]
+    first_fill: bool = False
+
+
+class Amend(Message, tag="amend"):
+    """Change an order that rests or sleeps. 0 leaves a value as it is.
+
+    ``quantity`` is the new total, what was filled included. For a market order that sleeps ``price`` is its bound.
+    """
+
+    order_id: int
+    account: int
+    time: int
+    price: int = 0
+    quantity: int = 0
+    stop_price: int = 0
+    request_id: str = ""
 
 
 class Cancel(Message, tag="cancel"):
@@ -146,7 +238,13 @@ class Configure(Message, tag="configure"):
     time: int
 
 
-Command = Place | Cancel | CancelAll | Configure
+class Tick(Message, tag="tick"):
+    """Nothing but the time, so that orders expire while no other command comes."""
+
+    time: int
+
+
+Command = Place | PlaceList | Amend | Cancel | CancelAll | Configure | Tick
 
 
 # --- book events -------------------------------------------------------------------------------
@@ -170,10 +268,39 @@ class Received(Message, tag="received"):
     maker_fee: int = 0
     taker_fee: int = 0
     client_id: str = ""
+    conditions: Conditions | None = None
+
+
+class Activate(Message, tag="activate"):
+    """The book has taken a stop up, which sleeps off the book. ``received`` follows when it triggers.
+
+    ``stop_price`` is where it stands now (a trailing one's is derived; 0: nobody has traded yet).
+    """
+
+    sequence: int
+    order_id: int
+    account: int
+    side: Side
+    order_type: OrderType
+    price: int = 0
+    quantity: int = 0
+    funds: int = 0
+    time_in_force: TimeInForce = "GTC"
+    post_only: bool = False
+    stp: SelfTradePrevention = "dc"
+    maker_fee: int = 0
+    taker_fee: int = 0
+    client_id: str = ""
+    conditions: Conditions | None = None
+    stop_price: int = 0
 
 
 class Open(Message, tag="open"):
-    """The order rests with ``remaining`` lots at the back of its price level."""
+    """The order rests with ``remaining`` lots at the back of its price level.
+
+    A second ``open`` of an order is the next part of an iceberg, the part before it being used up, or its new place
+    after an amend. Of an iceberg, ``remaining`` is what it shows and ``hidden`` (not public) the rest.
+    """
 
     sequence: int
     order_id: int
@@ -181,10 +308,15 @@ class Open(Message, tag="open"):
     side: Side
     price: int
     remaining: int
+    hidden: int = 0
 
 
 class Match(Message, tag="match"):
-    """A trade at the maker's price. ``side`` is the maker's."""
+    """A trade at the maker's price. ``side`` is the maker's.
+
+    In an ``auction`` both orders rested and the price is the auction's; the seller counts as the maker, and
+    ``taker_fee`` is the buyer's maker rate, since nobody takes.
+    """
 
     sequence: int
     trade_id: int
@@ -197,6 +329,7 @@ class Match(Message, tag="match"):
     quantity: int
     maker_fee: int = 0
     taker_fee: int = 0
+    auction: bool = False
 
 
 class Change(Message, tag="change"):
@@ -204,6 +337,11 @@ class Change(Message, tag="change"):
 
     ``old_quantity`` and ``new_quantity`` are what remains open before and after. For an arriving market
     order by funds ``old_funds`` and ``new_funds`` say it, and its quantities stay as they are.
+
+    By an amend, ``old_price`` and ``price`` are those before and after (equal: the price stays). If the price differs
+    or the quantity grew, the order is off the book by this event, and what follows in the entry (``match``, ``open``,
+    ``done``) says what becomes of it; else it keeps its place. Of an iceberg, ``hidden`` (not public) is what it does
+    not show afterwards, where it keeps its place. Of a sleeping stop, ``stop_price`` is where it stands afterwards.
     """
 
     sequence: int
@@ -217,10 +355,16 @@ class Change(Message, tag="change"):
     old_price: int = 0
     old_funds: int = 0
     new_funds: int = 0
+    hidden: int = 0
+    stop_price: int = 0
+    request_id: str = ""
 
 
 class Done(Message, tag="done"):
-    """The one terminal event of an order. ``cause`` says why, where it was not filled or canceled by its owner."""
+    """The one terminal event of an order. ``cause`` says why, where it was not filled or canceled by its owner.
+
+    ``remaining`` counts what an iceberg hid, too.
+    """
 
     sequence: int
     order_id: int
@@ -240,6 +384,30 @@ class CancelRefused(Message, tag="cancel_refused"):
     request_id: str = ""
 
 
+class AmendRefused(Message, tag="amend_refused"):
+    """The order stays as it was."""
+
+    order_id: int
+    account: int
+    reason: RejectReason
+    request_id: str = ""
+
+
+class ListPlaced(Message, tag="list_placed"):
+    """The book has taken up the orders of a list; those that are live follow in the same entry, the others wait."""
+
+    account: int
+    kind: ListKind
+    orders: list[Place]
+    first_fill: bool = False
+
+
+class Ticked(Message, tag="ticked"):
+    """The time has come to the book; what it made expire came before, in the same entry."""
+
+    time: int
+
+
 class AllCanceled(Message, tag="all_canceled"):
     """Closes a mass-cancel: ``count`` orders were canceled before this event, in the same entry."""
 
@@ -254,7 +422,20 @@ class Configured(Message, tag="configured"):
     instrument: Instrument
 
 
-BookEvent = Received | Open | Match | Change | Done | CancelRefused | AllCanceled | Configured
+BookEvent = (
+    Received
+    | Activate
+    | Open
+    | Match
+    | Change
+    | Done
+    | CancelRefused
+    | AmendRefused
+    | ListPlaced
+    | AllCanceled
+    | Configured
+    | Ticked
+)
 
 
 # --- ledger events -----------------------------------------------------------------------------
@@ -280,6 +461,7 @@ class Accepted(Message, tag="accepted"):
     taker_fee: int = 0
     client_id: str = ""
     specified_funds: int = 0
+    conditions: Conditions | None = None
 
 
 class Duplicate(Message, tag="duplicate"):
@@ -375,6 +557,56 @@ class Closed(Message, tag="closed"):
     side: Side = "buy"
 
 
+class AmendRequested(Message, tag="amend_requested"):
+    """An amend is on its way to the book; ``hold`` more is held until its ``amended`` or ``amend_failed`` comes.
+
+    If the order ends instead, its ``closed`` is the answer, and an ``amend_failed`` behind it says so again, except
+    where the amend itself has ended it. ``price``, ``quantity`` and ``stop_price`` are what the book is asked for: 0
+    leaves a value, and the price of a market stop is its bound.
+    """
+
+    request_id: str
+    account: int
+    order_id: int
+    instrument: str
+    side: Side
+    hold: int = 0
+    price: int = 0
+    quantity: int = 0
+    stop_price: int = 0
+
+
+class Amended(Message, tag="amended"):
+    """The book has amended the order: ``quantity`` is its total now, ``remaining`` what is left of it.
+
+    ``price`` is what it is now (of a market stop its bound); ``stop_price`` 0 is left as it was. ``released`` is
+    available again.
+    """
+
+    request_id: str
+    account: int
+    order_id: int
+    instrument: str
+    side: Side
+    price: int
+    quantity: int
+    remaining: int
+    stop_price: int = 0
+    released: int = 0
+
+
+class AmendFailed(Message, tag="amend_failed"):
+    """The book has not amended the order, which may be closed already. ``released`` is available again."""
+
+    request_id: str
+    account: int
+    order_id: int
+    instrument: str
+    reason: RejectReason
+    released: int = 0
+    side: Side = "buy"
+
+
 class InstrumentSet(Message, tag="instrument_set"):
     """The shard follows these rules from here on."""
 
@@ -402,6 +634,9 @@ LedgerEvent = (
     | Filled
     | HoldReduced
     | Closed
+    | AmendRequested
+    | Amended
+    | AmendFailed
     | InstrumentSet
     | LastPrice
 )

@@ -4,6 +4,7 @@ from collections import defaultdict
 
 from shared.instrument import Instrument, make_instrument
 from shared.messages import (
+    Activate,
     BookEntry,
     Change,
     Command,
@@ -31,6 +32,7 @@ class Life:
         self.filled = 0
         self.decremented = 0
         self.open = 0
+        self.amended = False
         self.dones: list[Done] = []
 
 
@@ -52,10 +54,11 @@ class Harness:
         events = self.book.apply(decode_command(given))
         assert encode(command) == given, "the command was changed"
         assert events, "every command has at least one event"
-        assert events == self.oracle.apply(command)
+        expected = self.oracle.apply(command)
+        assert events == expected, "\n".join(["", "OURS", *map(repr, events), "ORACLE", *map(repr, expected)])
         self.follow(events)
-        if isinstance(command, Place):
-            self.lives[command.order_id] = Life(command)
+        for place in [command] if isinstance(command, Place) else getattr(command, "orders", []):
+            self.lives[place.order_id] = Life(place)
         for event in events:
             self.note(event)
         self.check_places(command, events)
@@ -84,6 +87,7 @@ class Harness:
                     self.lives[order_id].filled += event.quantity
             case Change():
                 self.lives[event.order_id].decremented += event.old_quantity - event.new_quantity
+                self.lives[event.order_id].amended |= event.reason == "amend"
             case Open():
                 self.lives[event.order_id].open += 1
             case Done():
@@ -94,30 +98,43 @@ class Harness:
 
     def check_places(self, command, events):
         """Exactly one ``done`` for who does not rest, none for who does; fills + remaining = quantity."""
-        touched = {event.order_id for event in events if isinstance(event, Received | Open | Change | Done)}
+        touched = {event.order_id for event in events if isinstance(event, Activate | Received | Open | Change | Done)}
         touched |= {event.maker_order_id for event in events if isinstance(event, Match)}
         for order_id in touched:
             life, order = self.lives[order_id], self.book.find(order_id)
-            assert len(life.dones) == (order is None)
-            assert life.open <= 1
+            waits = self.book.is_waiting(order_id)
+            assert len(life.dones) == (order is None and not waits)
+            assert life.open <= 1 or life.place.conditions or life.amended
             if order is not None:
-                assert life.open == 1
-                assert life.filled + life.decremented + order.remaining == life.place.quantity
+                assert life.open >= 1
+                assert not waits
+                assert life.filled + life.decremented + order.left() == life.place.quantity
+                assert order.left() == order.quantity - life.filled
         if isinstance(command, Place):
-            assert isinstance(events[-1], Open | Done), "the taker's end comes last"
-            assert events[-1].order_id == command.order_id
+            assert command.order_id in touched
 
     def check_books(self):
         """The book equals the oracle's, is not crossed, and the follower has the same state."""
         book, oracle = self.book, self.oracle
         for side in ("buy", "sell"):
             assert book.levels(side) == oracle.levels(side)
-            resting = [(one.order_id, one.account, one.price, one.remaining) for one in book.resting(side)]
+            resting = [(one.order_id, one.account, one.price, one.remaining, one.hidden) for one in book.resting(side)]
             assert resting == [
-                (one.order_id, one.account, one.price, one.remaining) for one in oracle.in_priority(side)
+                (one.order_id, one.account, one.price, one.remaining, one.hidden) for one in oracle.in_priority(side)
             ]
             assert book.best(side) == (resting[0][2] if resting else 0)
-        assert not book.best("buy") or not book.best("sell") or book.best("buy") < book.best("sell"), "crossed"
+        assert [(one.order.order_id, one.stop_price) for one in book.sleeping()] == [
+            (one.place.order_id, one.stands_at()) for one in oracle.sleeping
+        ]
+        assert [one.order_id for one in book.pending()] == [one.order_id for one in oracle.pending]
+        shown = book.indication()
+        expected = oracle.auction_price()
+        assert (shown and (shown.price, shown.volume, shown.imbalance)) == expected
+        collects = book.instrument is not None and book.instrument.mode == "auction"
+        crossed = 0 < book.best("sell") <= book.best("buy")
+        assert collects or not crossed
+        open_ones = {order_id for order_id, life in self.lives.items() if not life.dones}
+        assert open_ones == set(book.ids_of(0, "")), "an order is lost, or done and still here"
         assert (book.sequence, book.trade_id, book.last_price) == (oracle.sequence, oracle.trade_id, oracle.last_price)
         assert book.time == oracle.time
         state = book.dump()
@@ -131,8 +148,7 @@ class Harness:
 
 def configured(**changes) -> Configure:
     """A ``Configure`` of the tests' instrument."""
-    mode = changes.pop("mode", "online")
+    time = changes.pop("time", 1)
     return Configure(
-        make_instrument("BTC-USD", "0.01", "0.1", base_scale=1, quote_scale=3, maker_fee=10, mode=mode),
-        changes.pop("time", 1),
+        make_instrument("BTC-USD", "0.01", "0.1", base_scale=1, quote_scale=3, maker_fee=10, **changes), time
     )

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 from shared.messages import BookEntry, encode
-from tests.engine.flows import AnyFlow
+from tests.engine.feature_flow import FeatureFlow
+from tests.engine.harness import configured
 from workers.engine.book import OrderBook
 
 FOLDER = Path(__file__).parent / "data"
-COMMANDS = 400
+COMMANDS = 600
 
 
 def record(version: str) -> None:
@@ -24,7 +25,9 @@ def record(version: str) -> None:
         raise SystemExit(f"{log.name} is recorded already; choose a new version")
     book = OrderBook()
     lines = []
-    for number, command in enumerate(AnyFlow(seed=6, spread=30, accounts=6, crossing=0.2).commands(COMMANDS), 1):
+    flow = FeatureFlow(seed=6)
+    for number in range(1, COMMANDS + 1):
+        command = flow.next(sorted(book.ids_of(0, ""))) if number > 1 else configured(time=1)
         events = book.apply(command)
         lines.append(encode(BookEntry(f"{{a:0}}:to:BTC-USD {number}-0", book.time, events)) + b"\n")
     log.write_bytes(b"".join(lines))

@@ -197,7 +197,7 @@ def test_a_loaded_book_decides_as_the_one_that_was_dumped():
 def test_a_dump_says_its_format(book):
     """A book does not guess at the bytes of another format, or at garbage."""
     content = msgspec.json.decode(book.dump())
-    assert content["format"] == 1
+    assert content["format"] == 2
     with pytest.raises(CorruptState, match="format 99"):
         OrderBook.load(msgspec.json.encode(content | {"format": 99}))
     for garbage in (b"", b"{}", b"null", book.dump()[:-5], b'{"format":1}'):

@@ -6,11 +6,12 @@ It shares no arithmetic with the ledger: it knows accepted orders, transfers and
 from collections import defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import compress, product
 from math import ceil
 from typing import Any
 
 from shared.instrument import Instrument
-from shared.messages import Accepted, Change, Done, Match
+from shared.messages import Accepted, AmendRefused, AmendRequested, Change, Done, Match
 
 Expected = dict[tuple[int, str], tuple[int, int]]
 """(account, currency) -> (available, held)."""
@@ -33,6 +34,8 @@ class Order:
     fills: list[Fill] = field(default_factory=list)
     reduced_to: int | None = None
     is_open: bool = True
+    price: int = 0
+    amends: list[AmendRequested] = field(default_factory=list)
 
     def cost(self) -> int:
         return sum(fill.cost for fill in self.fills)
@@ -53,13 +56,27 @@ class Order:
         order = self.accepted
         if not self.is_open:
             return 0
+        filled = sum(fill.quantity for fill in self.fills)
+        terms = self.terms(filled)
+        lots = range(filled + 1, max(total for _, total in terms) + 1)
         if order.side == "sell":
-            return self.remaining() * instrument.lot_value
-        if order.order_type == "market":
+            return len(lots) * instrument.lot_value
+        if order.funds:
             return order.hold - self.cost() - self.fee()
-        value = order.price * self.remaining() * instrument.tick_value
+        dearest = [max(price for price, total in terms if total >= lot) for lot in lots]
+        value = sum(dearest) * instrument.tick_value
         worst_fee = self.exact_fee() + Fraction(value * max(order.maker_fee, order.taker_fee), 10**6)
         return value + max(0, ceil(worst_fee) - self.fee())
+
+    def terms(self, filled: int) -> list[tuple[int, int]]:
+        """Price and total, now or after any of the amends under way."""
+        terms = [(self.price, filled + self.remaining())]
+        for done in product((False, True), repeat=len(self.amends)):
+            price, total = terms[0]
+            for amend in compress(self.amends, done):
+                price, total = amend.price or price, amend.quantity or total
+            terms.append((price, total))
+        return terms
 
 
 class NaiveLedger:
@@ -72,7 +89,10 @@ class NaiveLedger:
         self.past_max = past_max
 
     def accept(self, event: Accepted) -> None:
-        self.orders[event.order_id] = Order(event)
+        self.orders[event.order_id] = Order(event, price=event.price)
+
+    def amend(self, event: AmendRequested) -> None:
+        self.orders[event.order_id].amends.append(event)
 
     def follow(self, instrument: Instrument, events: list[Any]) -> None:
         """What a book did, where it concerns orders of this shard."""
@@ -82,9 +102,17 @@ class NaiveLedger:
                 if maker := self.orders.get(event.maker_order_id):
                     self._fill(maker, Fill(event.quantity, cost, maker.accepted.maker_fee))
                 if taker := self.orders.get(event.taker_order_id):
-                    self._fill(taker, Fill(event.quantity, cost, taker.accepted.taker_fee))
-            elif isinstance(event, Change) and event.order_id in self.orders and event.new_quantity:
-                self.orders[event.order_id].reduced_to = event.new_quantity
+                    rate = taker.accepted.maker_fee if event.auction else taker.accepted.taker_fee
+                    self._fill(taker, Fill(event.quantity, cost, rate))
+            elif isinstance(event, Change) and event.order_id in self.orders:
+                order = self.orders[event.order_id]
+                if event.reason == "amend":
+                    assert order.amends.pop(0).request_id == event.request_id
+                    order.price = event.price
+                if event.new_quantity:
+                    order.reduced_to = event.new_quantity
+            elif isinstance(event, AmendRefused) and event.order_id in self.orders:
+                assert self.orders[event.order_id].amends.pop(0).request_id == event.request_id
             elif isinstance(event, Done) and event.order_id in self.orders:
                 order = self.orders[event.order_id]
                 order.is_open = False

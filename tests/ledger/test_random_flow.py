@@ -7,9 +7,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from shared.messages import (
     Accepted,
+    AmendRequest,
+    AmendRequested,
     CancelAllRequest,
     CancelRequest,
     CancelRequested,
+    Conditions,
     Duplicate,
     OrderRequest,
     Rejected,
@@ -28,6 +31,26 @@ IDS = st.sampled_from(("", "", "", "x", "y", "z"))
 FEES = st.sampled_from((0, 1, 1000, 2500, 333_333, 500_000))
 MODES = st.sampled_from(("online",) * 8 + ("post-only", "limit-only", "cancel-only", "halted"))
 PAST = 6
+PRICES = st.integers(7, 14)
+
+
+@st.composite
+def some_conditions(draw):
+    """What an order may ask for, usually so that it makes sense; ``expires`` from now on."""
+    one = {}
+    if draw(st.integers(0, 2)) == 0:
+        one["stop"] = draw(st.sampled_from(("loss", "entry")))
+        one[draw(st.sampled_from(("stop_price", "stop_price", "trail", "trail_bps")))] = draw(PRICES)
+    if draw(st.integers(0, 3)) == 0:
+        one["display_quantity"] = draw(st.integers(1, 5))
+    if draw(st.integers(0, 5)) == 0:
+        one["min_quantity"] = draw(st.integers(1, 5))
+    if draw(st.integers(0, 2)) == 0:
+        one["expires"] = draw(st.integers(0, 30))
+    return one
+
+
+CONDITIONS = some_conditions()
 
 
 class Flow(RuleBasedStateMachine):
@@ -62,6 +85,17 @@ class Flow(RuleBasedStateMachine):
     def number(self):
         self.count += 1
         return f"r{self.count}"
+
+    def conditions(self, one):
+        """As fields of an order."""
+        if not one:
+            return {}
+        if "expires" in one:
+            return {
+                "conditions": Conditions(**(one | {"expires": self.world.now + one["expires"]})),
+                "time_in_force": "GTT",
+            }
+        return {"conditions": Conditions(**one)}
 
     def order(self, **fields):
         request = OrderRequest(**fields)
@@ -113,6 +147,46 @@ class Flow(RuleBasedStateMachine):
             quantity=0 if by_funds else amount // 8, funds=amount if by_funds else 0, client_id=client_id,
             time_in_force=time_in_force, stp=stp,
         )  # fmt: skip
+
+    @rule(
+        account=ACCOUNTS, symbol=SYMBOL, side=SIDES, price=st.one_of(st.just(0), PRICES, PRICES),
+        amount=st.integers(1, 12), by_funds=st.booleans(), conditions=CONDITIONS, client_id=IDS,
+        post_only=st.booleans(),
+        stp=st.sampled_from(("dc", "co", "cn", "cb")), works=st.booleans(),
+    )  # fmt: skip
+    def conditional(self, account, symbol, side, price, amount, by_funds, conditions, client_id, post_only, stp, works):
+        """Stops, icebergs, minimum quantities, orders with an end; a market order if it has no price."""
+        by_funds = by_funds and not price
+        fields = {
+            "request_id": self.number(), "account": account, "instrument": symbol, "side": side,
+            "order_type": "limit" if price else "market", "price": price, "stp": stp, "client_id": client_id,
+            "quantity": 0 if by_funds else amount, "funds": amount * 20 if by_funds else 0,
+            "post_only": post_only and bool(price) and "stop" not in conditions,
+        }  # fmt: skip
+        self.order(**fields | self.conditions(conditions))
+        if works:
+            self.world.work(symbol)
+
+    @rule(
+        account=ACCOUNTS, number=st.integers(0, 30), price=st.one_of(st.just(0), PRICES),
+        quantity=st.one_of(st.just(0), st.integers(1, 15)), stop_price=st.one_of(st.just(0), st.just(0), PRICES),
+        works=st.booleans(),
+    )  # fmt: skip
+    def amend(self, account, number, price, quantity, stop_price, works):
+        """Several may be under way, and the order may be filled, reduced or gone when they come."""
+        own = self.world.ledgers[account % self.world.shards].open_orders(account)
+        if own:
+            order = own[number % len(own)]
+            event = self.world.request(
+                AmendRequest(self.number(), account, order.order_id, "", "", price, quantity, stop_price)
+            )
+            assert isinstance(event, AmendRequested | Rejected)
+            if works:
+                self.world.work(order.instrument)
+
+    @rule(shard=st.integers(0, 2), later=st.integers(0, 40))
+    def tick(self, shard, later):
+        self.world.tick(shard % self.world.shards, later)
 
     @rule(account=ACCOUNTS, count=st.integers(0, 40), client_id=IDS, symbol=st.sampled_from(("", *SYMBOLS)))
     def cancel(self, account, count, client_id, symbol):

@@ -23,20 +23,16 @@ from shared.messages import (
     Transferred,
 )
 from tests.ledger.world import coarse
+from workers.ledger.holds import MILLION, buy_hold, charge, spendable, with_fee
 from workers.ledger.orders import OpenOrder
 from workers.ledger.settlement import (
-    MILLION,
     Movement,
-    buy_hold,
-    charge,
     closure,
     fill,
     hold_currency,
     movements,
     reduction,
-    spendable,
     taken_from_hold,
-    with_fee,
 )
 
 RATE = st.integers(0, 500_000)

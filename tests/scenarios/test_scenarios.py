@@ -20,21 +20,35 @@ Commands::
 
     <account> buy|sell <lots> @ <price> [ioc|fok] [post-only] [dc|co|cn|cb] #<order>
     <account> buy|sell [<lots>] market [funds <units>] [worst <price>] [fok] [dc|co|cn|cb] #<order>
+        limits also: [show <lots>] [min <lots>] [for <lines>]           (iceberg, minimum quantity, GTT)
+        any also: stop <price> | take-profit <price> | trail <ticks> | trail <n> bps
+    <account> oco|oto|otoco [first-fill]: <order> | <order> [| <order>]
+    <account> amend #<order> [price <price>] [quantity <lots>] [stop <price>]
     <account> cancel #<order>
     <account> cancel all [buy|sell]         (account "everyone": of all accounts)
-    mode online|post-only|limit-only|cancel-only|halted|delisted
+    mode online|post-only|limit-only|cancel-only|halted|delisted|auction [collar <percent>]
+    tick                                    (each line is one nanosecond after the one before)
+    indication                              (its line: <lots> @ <price>, <lots> over; or "none")
     book                                    (its lines: each level, best ask last, then best bid first; or "empty")
 
 Events::
 
     received #1
     open #1 sell 5 @ 101
-    match 3 @ 101, maker #1, taker #2
+    open #1 sell 2 @ 101, 3 hidden          (an iceberg)
+    activate #1 at 95
+    match 3 @ 101, maker #1, taker #2       (in an auction: seller #1, buyer #2)
     change #1 5 -> 2                        (or: change #1 funds 500 -> 200)
+    amend #1 5 @ 101 -> 2 @ 101             (what is left; of a stop also: , at 95)
+    amend refused #1, <cause>
+    list placed #1 #2
+    ticked
     done #1 filled|canceled|rejected[, 2 left][, cause]
     cancel refused #9
     all canceled, 2 orders
     configured halted
+
+In the picture of a book, ``#1 2`` shows two lots; ``asleep #3 at 95`` is a stop, ``waits #4`` a list's child.
 """
 
 from pathlib import Path
@@ -44,18 +58,26 @@ import pytest
 
 from shared.instrument import make_instrument
 from shared.messages import (
+    Activate,
     AllCanceled,
+    Amend,
+    AmendRefused,
     Cancel,
     CancelAll,
     CancelRefused,
     Change,
+    Conditions,
     Configure,
     Configured,
     Done,
+    ListPlaced,
     Match,
     Open,
     Place,
+    PlaceList,
     Received,
+    Tick,
+    Ticked,
 )
 from workers.engine.book import OrderBook
 
@@ -90,15 +112,32 @@ def command_of(line, accounts, time):
     """The command a line stands for."""
     words = line.split()
     if words[0] == "mode":
-        return Configure(msgspec.structs.replace(INSTRUMENT, mode=words[1]), time)
+        collar = int(words[3].rstrip("%")) * 10_000 if "collar" in words else 0
+        return Configure(msgspec.structs.replace(INSTRUMENT, mode=words[1], price_collar=collar), time)
+    if words[0] == "tick":
+        return Tick(time)
     account = 0 if words[0] == "everyone" else accounts.setdefault(words[0], len(accounts) + 1)
     if words[1:3] == ["cancel", "all"]:
         return CancelAll(account, time, words[3] if len(words) > 3 else "")
-    order_id = int(words.pop().removeprefix("#"))
+    if words[1].rstrip(":") in ("oco", "oto", "otoco"):
+        head, _, tail = line.partition(":")
+        orders = [order_of(text.split(), account, time) for text in tail.split("|")]
+        return PlaceList(account, time, words[1].rstrip(":"), orders, "first-fill" in head)
+    if words[1] == "amend":
+        values = dict(zip(words[3::2], map(int, words[4::2]), strict=True))
+        values["stop_price"] = values.pop("stop", 0)
+        return Amend(int(words[2].removeprefix("#")), account, time, **values)
+    order_id = int(words[-1].removeprefix("#"))
     if words[1] == "cancel":
         return Cancel(order_id, account, time)
-    place = Place(order_id, account, time, words[1], "limit")
-    rest = iter(words[2:])
+    return order_of(words[1:], account, time)
+
+
+def order_of(words, account, time):
+    """An order: its side, its terms, and last its number."""
+    place = Place(int(words[-1].removeprefix("#")), account, time, words[0], "limit")
+    asked: dict = {}
+    rest = iter(words[1:-1])
     for word in rest:
         if word.isdigit():
             place.quantity = int(word)
@@ -112,30 +151,71 @@ def command_of(line, accounts, time):
             place.time_in_force = word.upper()
         elif word == "post-only":
             place.post_only = True
-        else:
-            assert word in ("dc", "co", "cn", "cb"), f"{word} in: {line}"
+        elif word in ("dc", "co", "cn", "cb"):
             place.stp = word
+        else:
+            asked |= condition_of(word, rest, asked, words[0] == "sell", time)
+    if asked.get("expires"):
+        place.time_in_force = "GTT"
+    place.conditions = Conditions(**asked) if asked else None
     return place
 
 
+def condition_of(word, rest, asked, sells, time):
+    """What only some orders ask for."""
+    if word == "bps":
+        return {"trail_bps": asked.pop("trail")}
+    number = int(next(rest))
+    if word == "for":
+        return {"expires": time + number}
+    if word in ("stop", "take-profit"):
+        return {"stop": "loss" if sells == (word == "stop") else "entry", "stop_price": number}
+    if word == "trail":
+        return {"stop": "loss" if sells else "entry", "trail": number}
+    return {{"show": "display_quantity", "min": "min_quantity"}[word]: number}
+
+
 def text_of(event):
-    """The line an event is written as."""
+    """The line that what happened to an order is written as."""
     match event:
         case Received():
             return f"received #{event.order_id}"
+        case Activate():
+            return f"activate #{event.order_id} at {event.stop_price}"
         case Open():
-            return f"open #{event.order_id} {event.side} {event.remaining} @ {event.price}"
+            hidden = f", {event.hidden} hidden" if event.hidden else ""
+            return f"open #{event.order_id} {event.side} {event.remaining} @ {event.price}{hidden}"
         case Match():
-            return (
-                f"match {event.quantity} @ {event.price}, maker #{event.maker_order_id}, taker #{event.taker_order_id}"
-            )
-        case Change(old_funds=0):
-            return f"change #{event.order_id} {event.old_quantity} -> {event.new_quantity}"
+            maker, taker = ("seller", "buyer") if event.auction else ("maker", "taker")
+            trade = f"match {event.quantity} @ {event.price}"
+            return f"{trade}, {maker} #{event.maker_order_id}, {taker} #{event.taker_order_id}"
         case Change():
-            return f"change #{event.order_id} funds {event.old_funds} -> {event.new_funds}"
+            return change_text(event)
         case Done():
             left = f", {event.remaining} left" if event.remaining else ""
             return f"done #{event.order_id} {event.reason}{left}{f', {event.cause}' if event.cause else ''}"
+    return answer_text(event)
+
+
+def change_text(event):
+    """An amend, or what self-trade prevention took."""
+    if event.reason == "amend":
+        before, after = f"{event.old_quantity} @ {event.old_price}", f"{event.new_quantity} @ {event.price}"
+        return f"amend #{event.order_id} {before} -> {after}" + (f", at {event.stop_price}" if event.stop_price else "")
+    if event.old_funds:
+        return f"change #{event.order_id} funds {event.old_funds} -> {event.new_funds}"
+    return f"change #{event.order_id} {event.old_quantity} -> {event.new_quantity}"
+
+
+def answer_text(event):
+    """The line that an answer, which is not public, is written as."""
+    match event:
+        case AmendRefused():
+            return f"amend refused #{event.order_id}, {event.reason}"
+        case ListPlaced():
+            return " ".join(["list placed", *(f"#{order.order_id}" for order in event.orders)])
+        case Ticked():
+            return "ticked"
         case CancelRefused():
             return f"cancel refused #{event.order_id}"
         case AllCanceled():
@@ -154,7 +234,15 @@ def picture_of(book):
             levels[order.price] = f"{known} #{order.order_id} {order.remaining}"
         found = list(levels.values())
         lines += reversed(found) if side == "sell" else found
+    lines += [f"asleep #{one.order.order_id} at {one.stop_price}" for one in book.sleeping()]
+    lines += [f"waits #{order.order_id}" for order in book.pending()]
     return lines or ["empty"]
+
+
+def indication_of(book):
+    """What an auction would trade."""
+    found = book.indication()
+    return [f"{found.volume} @ {found.price}, {found.imbalance} over" if found else "none"]
 
 
 CASES = [
@@ -173,6 +261,8 @@ def test_scenario(case):
     for time, (line, expected) in enumerate(case.steps, 2):
         if line == "book":
             assert picture_of(book) == expected, f"{case.name}: the book"
+        elif line == "indication":
+            assert indication_of(book) == expected, f"{case.name}: {line}"
         else:
             events = book.apply(command_of(line, accounts, time))
             assert [text_of(event) for event in events] == expected, f"{case.name}: {line}"

@@ -1,6 +1,6 @@
 """The order book of one instrument: a pure, deterministic state machine.
 
-``apply`` decides (decisions.py, matching.py), ``fold`` follows what was decided (folding.py), both on one state
+``apply`` decides (decisions.py and what it calls), ``fold`` follows what was decided (folding.py), both on one state
 (state.py), which ``dump`` and ``load`` turn into bytes and back (snapshot.py). No clock, no I/O, no randomness, no
 float.
 """
@@ -8,7 +8,7 @@ float.
 from typing import Self
 
 from shared.messages import BookEntry, BookEvent, Command
-from workers.engine import folding, snapshot
+from workers.engine import aftermath, auction, folding, snapshot
 from workers.engine.decisions import DECISIONS
 from workers.engine.state import BookState
 
@@ -20,7 +20,28 @@ class OrderBook(BookState):
         """Do what the command asks and say what happened: at least one event, refusals included."""
         if command.time > self.time:
             self.time = command.time
-        return DECISIONS[command.__class__](self, command)
+        among_extras = self.extras
+        if among_extras:
+            return self._apply_among_extras(command)
+        events = DECISIONS[command.__class__](self, command)
+        if self.extras:  # it came with the first of them, and has not traded if that enters behind it
+            self.reference = self.last_price
+            aftermath.settle(self, events)
+            self.reference = -1
+        return events
+
+    def _apply_among_extras(self, command: Command) -> list[BookEvent]:
+        self.reference = self.last_price
+        events = aftermath.expire(self)
+        events += DECISIONS[command.__class__](self, command)
+        aftermath.settle(self, events)
+        self.reference = -1
+        self.extras = bool(self.stops.orders or self.lists.of_order or self.deadlines.heap)
+        return events
+
+    def indication(self) -> auction.Indication | None:
+        """What an auction would trade if it ended now."""
+        return auction.indication(self)
 
     def fold(self, event: BookEvent) -> None:
         """Follow one recorded event. Raises ``CorruptState`` if it does not follow on this state."""

@@ -9,14 +9,17 @@ from collections.abc import Iterator
 
 import msgspec
 
-from shared.messages import Side
+from shared.messages import Conditions, SelfTradePrevention, Side
 
 _COMPACT_AT = 32
 """A queue with fewer tombstones is left alone."""
 
 
 class RestingOrder(msgspec.Struct, array_like=True, gc=False):
-    """An order on the book. ``price`` in ticks, ``remaining`` in lots (0: it has left), ``maker_fee`` in ppm.
+    """An order on the book. ``price`` in ticks, ``remaining`` in lots (0: it has left), fees in ppm.
+
+    ``quantity`` is its total, without what self-trade prevention took: what is filled is ``quantity`` less what
+    remains. Of an iceberg, ``remaining`` is what it shows and ``hidden`` the rest.
 
     Also its row in a snapshot: fields may only be added at the end, with a default.
     """
@@ -27,11 +30,22 @@ class RestingOrder(msgspec.Struct, array_like=True, gc=False):
     price: int
     remaining: int
     maker_fee: int = 0
+    quantity: int = 0
+    taker_fee: int = 0
+    stp: SelfTradePrevention = "dc"
+    post_only: bool = False
+    hidden: int = 0
+    conditions: Conditions | None = None
+
+    def left(self) -> int:
+        """Lots that are not filled, shown or not."""
+        return self.remaining + self.hidden
 
 
 class Level(msgspec.Struct, gc=False):
     """All orders at one price. ``quantity`` is the total of the living, ``dead`` the number of tombstones.
 
+    ``hidden`` is what icebergs have here beyond what they show.
     Nobody lives before ``head``.
     """
 
@@ -40,6 +54,7 @@ class Level(msgspec.Struct, gc=False):
     quantity: int
     head: int = 0
     dead: int = 0
+    hidden: int = 0
 
     def living(self) -> Iterator[RestingOrder]:
         """The orders in priority order."""
@@ -86,21 +101,30 @@ class BookSide:
         price = order.price
         level = self.levels.get(price)
         if level is None:
-            self.levels[price] = Level(price, [order], order.remaining)
+            self.levels[price] = level = Level(price, [order], order.remaining)
             insort(self.keys, self.sign * price)
         else:
             level.queue.append(order)
             level.quantity += order.remaining
+        if order.hidden:
+            level.hidden += order.hidden
 
     def reduce(self, order: RestingOrder, remaining: int) -> None:
-        """Set what remains of an order, more than 0; it keeps its place."""
+        """Set what an order shows, more than 0; it keeps its place."""
         self.levels[order.price].quantity += remaining - order.remaining
         order.remaining = remaining
 
+    def hide(self, order: RestingOrder, hidden: int) -> None:
+        """Set what an order hides."""
+        self.levels[order.price].hidden += hidden - order.hidden
+        order.hidden = hidden
+
     def remove(self, order: RestingOrder) -> None:
-        """Leave a tombstone, or drop the level with its last order."""
+        """Leave a tombstone, or drop the level with its last order. What it hid is still known of it."""
         price = order.price
         level = self.levels[price]
+        if order.hidden:
+            level.hidden -= order.hidden
         level.quantity -= order.remaining
         order.remaining = 0
         level.dead = dead = level.dead + 1

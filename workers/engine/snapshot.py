@@ -4,15 +4,21 @@ import msgspec
 
 from shared.errors import CorruptState
 from shared.instrument import Instrument
+from shared.messages import Place
 from workers.engine.levels import RestingOrder
+from workers.engine.lists import OrderList
 from workers.engine.state import BookState
+from workers.engine.stops import SleepingOrder
 
-FORMAT = 1
+FORMAT = 2
 """Raised when an older program could not read it, or when a field of an older one changes its meaning."""
 
 
 class Snapshot(msgspec.Struct, gc=False):
-    """All of a book between two commands. ``bids`` and ``asks`` in priority order."""
+    """All of a book between two commands. ``bids`` and ``asks`` in priority order, the others as they came.
+
+    Format 1 had nothing but plain orders, and did not know what was filled of them: to it a rest is a whole order.
+    """
 
     format: int
     sequence: int
@@ -22,6 +28,9 @@ class Snapshot(msgspec.Struct, gc=False):
     instrument: Instrument | None
     bids: list[RestingOrder]
     asks: list[RestingOrder]
+    sleeping: list[SleepingOrder] = []
+    lists: list[OrderList] = []
+    pending: list[Place] = []
 
 
 class _Header(msgspec.Struct):
@@ -36,10 +45,12 @@ _decode_header = msgspec.json.Decoder(_Header).decode
 def dump(book: BookState) -> bytes:
     """The state as JSON, about 40 bytes an order."""
     assert book.arriving is None, "a book is dumped between entries, not inside one"
+    assert not book.refreshing, "a book is dumped between entries, not inside one"
     return _encode(
         Snapshot(
             FORMAT, book.sequence, book.trade_id, book.time, book.last_price, book.instrument,
-            list(book.bids.living()), list(book.asks.living()),
+            list(book.bids.living()), list(book.asks.living()), list(book.stops.orders.values()),
+            book.lists.all(), list(book.lists.pending.values()),
         )
     )  # fmt: skip
 
@@ -48,7 +59,7 @@ def load(book: BookState, content: bytes) -> None:
     """Fill an empty book from a dump. Raises ``CorruptState`` for anything else."""
     try:
         found = _decode_header(content).format
-        if found != FORMAT:
+        if found not in (1, FORMAT):
             raise CorruptState(f"order book snapshot has format {found}, this program reads {FORMAT}: use its program")
         snapshot = _decode(content)
     except msgspec.MsgspecError as error:
@@ -56,7 +67,13 @@ def load(book: BookState, content: bytes) -> None:
     book.sequence, book.trade_id = snapshot.sequence, snapshot.trade_id
     book.time, book.last_price = snapshot.time, snapshot.last_price
     book.instrument = snapshot.instrument
-    for order in snapshot.bids:
+    for order in (*snapshot.bids, *snapshot.asks):
+        if snapshot.format == 1:
+            order.quantity = order.remaining
         book.rest(order)
-    for order in snapshot.asks:
-        book.rest(order)
+    for sleeping in snapshot.sleeping:
+        book.sleep(sleeping)
+    for linked in snapshot.lists:
+        book.restore_list(linked)
+    for pending in snapshot.pending:
+        book.wait(pending)

@@ -2,8 +2,8 @@
 
 Laws:
 
-1. Only ``rest``, ``fill``, ``reduce``, ``remove`` and ``configure`` change who rests where. Deciding (decisions.py,
-   matching.py) and folding recorded events (folding.py) both go through them, so they cannot come to differ.
+1. Only the primitives below change who rests, sleeps or waits where. Deciding (decisions.py and what it calls) and
+   folding recorded events (folding.py) both go through them, so they cannot come to differ.
 2. ``sequence`` counts the public events, without a gap; ``trade_id`` counts the trades.
 3. Two books with the same ``dump()`` decide alike. Nothing else is remembered between two commands.
 """
@@ -11,9 +11,14 @@ Laws:
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from shared.instrument import Instrument
-from shared.messages import Received, Side
+from shared.messages import ListKind, Place, Received, Side
+from workers.engine.expiry import Deadlines
 from workers.engine.levels import BookSide, RestingOrder
+from workers.engine.lists import Lists, OrderList
+from workers.engine.stops import SleepingOrder, Stops
 
 
 class BookState:
@@ -29,8 +34,21 @@ class BookState:
         self.asks = BookSide(-1)
         self.orders: dict[int, RestingOrder] = {}
         self.accounts: defaultdict[int, dict[int, RestingOrder]] = defaultdict(dict)
-        self.arriving: Received | None = None
-        """While folding: the order whose entry this is. None between two commands."""
+        self.stops = Stops()
+        self.lists = Lists()
+        self.deadlines = Deadlines()
+        self.queue: list[int] = []
+        """While deciding: the orders that enter behind the command. Empty between two commands."""
+        self.extras = False
+        """Whether there may be stops, lists or deadlines, which every command has to look after."""
+        self.reference = -1
+        """While deciding among extras: the last price before the command, which the price collar is around."""
+        self.arriving: Received | RestingOrder | None = None
+        """While folding: the order that came, or was amended, and does not rest yet. None between two commands."""
+        self.prevented = 0
+        """While folding: lots that self-trade prevention took from the arriving order."""
+        self.refreshing: dict[int, RestingOrder] = {}
+        """While folding: icebergs whose shown part was used up, until they open again. Empty between two commands."""
 
     # --- primitives ----------------------------------------------------------------------------
 
@@ -43,20 +61,29 @@ class BookState:
         side = self.bids if order.side == "buy" else self.asks
         side.add(order)
         self.orders[order.order_id] = self.accounts[order.account][order.order_id] = order
+        if order.conditions is not None and order.conditions.expires:
+            self.extras = True
+            self.deadlines.add(order.order_id, order.conditions.expires)
 
-    def fill(self, maker: RestingOrder, quantity: int, trade_id: int) -> None:
-        """A trade took ``quantity`` from a resting order, which leaves if that was all of it."""
+    def fill(self, order: RestingOrder, quantity: int, trade_id: int, price: int) -> None:
+        """A trade took ``quantity`` of what a resting order shows, which leaves the book if that was all it showed."""
         self.trade_id = trade_id
-        self.last_price = maker.price
-        if quantity == maker.remaining:
-            self.remove(maker)
+        self.last_price = price
+        if self.extras and self.stops.trailing:
+            self.stops.follow(price)
+        if quantity == order.remaining:
+            self.remove(order)
         else:
-            self.reduce(maker, maker.remaining - quantity)
+            side = self.bids if order.side == "buy" else self.asks
+            side.reduce(order, order.remaining - quantity)
 
-    def reduce(self, order: RestingOrder, remaining: int) -> None:
-        """Set what remains of a resting order, more than 0; it keeps its priority."""
+    def reduce(self, order: RestingOrder, left: int) -> None:
+        """Set what is left of a resting order, above 0, without a trade: it keeps its place, and hides less first."""
         side = self.bids if order.side == "buy" else self.asks
-        side.reduce(order, remaining)
+        order.quantity += left - order.left()
+        if order.hidden:
+            side.hide(order, max(0, left - order.remaining))
+        side.reduce(order, left - order.hidden)
 
     def remove(self, order: RestingOrder) -> None:
         """Take a resting order off the book."""
@@ -67,6 +94,59 @@ class BookState:
         del own[order.order_id]
         if not own:
             del self.accounts[order.account]
+        if order.conditions is not None:
+            self.deadlines.drop(order.order_id)
+
+    def sleep(self, sleeping: SleepingOrder) -> None:
+        """Put a stop to sleep."""
+        self.extras = True
+        self.stops.add(sleeping)
+        order = sleeping.order
+        if order.conditions is not None and order.conditions.expires:
+            self.deadlines.add(order.order_id, order.conditions.expires)
+
+    def wake(self, sleeping: SleepingOrder) -> None:
+        """A stop sleeps no longer: it has triggered, or is done."""
+        self.stops.remove(sleeping)
+        self.deadlines.drop(sleeping.order.order_id)
+
+    def amend_stop(self, sleeping: SleepingOrder, price: int, quantity: int, stop_price: int) -> None:
+        """Give a sleeping stop other terms; it keeps its age. A trailing one's stop price stays its own."""
+        conditions = sleeping.order.conditions
+        assert conditions is not None
+        if not sleeping.trails():
+            conditions = msgspec.structs.replace(conditions, stop_price=stop_price)
+        order = msgspec.structs.replace(sleeping.order, price=price, quantity=quantity, conditions=conditions)
+        self.stops.replace(sleeping, SleepingOrder(order, sleeping.age, stop_price))
+
+    def take_list(self, kind: ListKind, orders: list[Place], first_fill: bool) -> None:
+        """Take up the orders of a list; all are pending until each arrives."""
+        self.extras = True
+        self.lists.add(kind, [order.order_id for order in orders], first_fill)
+        for order in orders:
+            self.wait(msgspec.structs.replace(order, time=self.time))
+
+    def restore_list(self, found: OrderList) -> None:
+        """A list as it was dumped."""
+        self.extras = True
+        self.lists.restore(found)
+
+    def wait(self, order: Place) -> None:
+        """An order of a list is pending."""
+        self.extras = True
+        self.lists.pending[order.order_id] = order
+        if order.conditions is not None and order.conditions.expires:
+            self.deadlines.add(order.order_id, order.conditions.expires)
+
+    def arrive(self, order_id: int) -> None:
+        """A pending order of a list goes live."""
+        self.lists.arrive(order_id)
+        self.deadlines.drop(order_id)
+
+    def drop_pending(self, order_id: int) -> None:
+        """A pending order of a list is done; what that means to the list comes after (``Lists.leave``)."""
+        del self.lists.pending[order_id]
+        self.deadlines.drop(order_id)
 
     # --- views ---------------------------------------------------------------------------------
 
@@ -82,12 +162,24 @@ class BookState:
         """The resting order with this id."""
         return self.orders.get(order_id)
 
+    def sleeping(self) -> Iterator[SleepingOrder]:
+        """The stops that sleep, oldest first. Do not change the book while iterating."""
+        return iter(self.stops.orders.values())
+
+    def pending(self) -> Iterator[Place]:
+        """The orders of lists that are not live yet. Do not change the book while iterating."""
+        return iter(self.lists.pending.values())
+
+    def next_expiry(self) -> int:
+        """The instant (ns) at which the next order expires, 0 if none does. A ``Tick`` then removes it."""
+        return self.deadlines.next()
+
     def resting(self, side: Side) -> Iterator[RestingOrder]:
         """The resting orders of a side in priority order. Do not change the book while iterating."""
         return self.side(side).living()
 
     def levels(self, side: Side, depth: int = 0) -> list[tuple[int, int, int]]:
-        """(price, quantity, number of orders) of the best ``depth`` levels (0: all), best first."""
+        """(price, shown quantity, number of orders) of the best ``depth`` levels (0: all), best first."""
         found = []
         for level in self.side(side).ranked():
             found.append((level.price, level.quantity, level.count()))
@@ -95,6 +187,17 @@ class BookState:
                 break
         return found
 
+    def is_waiting(self, order_id: int) -> bool:
+        """Whether the book has the order without its resting."""
+        return order_id in self.stops.orders or order_id in self.lists.pending
+
     def orders_of(self, account: int) -> Iterable[RestingOrder]:
         """The resting orders of an account (0: of everyone), in no order that may matter."""
         return self.accounts.get(account, {}).values() if account else self.orders.values()
+
+    def ids_of(self, account: int, side: str) -> list[int]:
+        """All that an account (0: everyone) has here of a side ("": of both), resting or not, in no order."""
+        found = [order.order_id for order in self.orders_of(account) if side in ("", order.side)]
+        waiting = [*(sleeping.order for sleeping in self.stops.orders.values()), *self.lists.pending.values()]
+        found += [one.order_id for one in waiting if account in (0, one.account) and side in ("", one.side)]
+        return found

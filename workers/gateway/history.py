@@ -29,7 +29,7 @@ PAST_TIMEOUT_S = 60.0
 AWAY = "PostgreSQL, which keeps the history, cannot be reached just now; it goes on by itself, try again"
 """Trading and market data do not need it."""
 
-_ORDER_COLUMNS = [orders.c[name] for name in OpenOrder.__struct_fields__ if name not in ("request_id", "time")]
+_ORDER_COLUMNS = [orders.c[name] for name in OpenOrder.__struct_fields__ if name in orders.c and name != "request_id"]
 
 
 class Candle(msgspec.Struct, array_like=True):

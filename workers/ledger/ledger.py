@@ -16,6 +16,9 @@ from shared.errors import RejectReason
 from shared.instrument import MONEY_MAX, Instrument, money_text
 from shared.messages import (
     Accepted,
+    AmendFailed,
+    AmendRefused,
+    AmendRequest,
     BookEntry,
     Cancel,
     CancelAll,
@@ -37,13 +40,16 @@ from shared.messages import (
     Place,
     Rejected,
     Request,
+    Tick,
     Transferred,
     TransferRequest,
 )
 from shared.order_id import order_id
-from workers.ledger import risk
+from workers.ledger import amending, risk
+from workers.ledger.conditions import check_conditions
+from workers.ledger.orders import OpenOrder
 from workers.ledger.risk import Limits, Refusal
-from workers.ledger.settlement import closure, fill, hold_currency, reduction
+from workers.ledger.settlement import amendment, closure, failed_amend, fill, hold_currency, reduction
 from workers.ledger.state import LedgerState
 
 __all__ = ["Ledger", "Limits"]
@@ -70,6 +76,16 @@ class Ledger(LedgerState):
         self.time = max(self.time, now_ns)
         return [Rejected("", 0, RejectReason.INVALID_ORDER, f"the request cannot be read: {why}")]
 
+    def due(self, now_ns: int) -> Sent:
+        """Tell the books that have an order of this shard whose time has come what time it is; each order once.
+
+        They may have expired it already, behind any later command: a tick too many does no harm. It changes nothing
+        that a snapshot knows, so no event says it; a ledger that is made from its log asks again.
+        """
+        expired = (self.orders.get(number) for number in self.orders.deadlines.due(now_ns))
+        symbols = sorted({order.instrument for order in expired if order is not None})
+        return [(symbol, Tick(now_ns)) for symbol in symbols]
+
     def _order(self, request: OrderRequest) -> Answer:
         account, request_id, client_id = request.account, request.request_id, request.client_id
         refusal = risk.check_sender(account, self.shard, self.shards) or risk.check_ids(request_id, client_id)
@@ -83,6 +99,8 @@ class Ledger(LedgerState):
             return _rejected(request, risk.PRODUCT_NOT_FOUND)
         if refusal := risk.check_order(request, instrument, len(self.orders.of(account)), self.limits):
             return _rejected(request, refusal)
+        if request.conditions is not None and (refusal := check_conditions(request, instrument, self.time)):
+            return _rejected(request, refusal)
         available = self.accounts.balance(account, hold_currency(request.side, instrument.symbol)).available
         last_price = self.last_prices.get(instrument.symbol, 0)
         terms = risk.terms_of(request, instrument, available, last_price, self.limits)
@@ -93,27 +111,48 @@ class Ledger(LedgerState):
         accepted = Accepted(
             request_id, account, number, instrument.symbol, request.side, request.order_type, hold, price, quantity,
             funds, request.time_in_force, request.post_only, request.stp, instrument.maker_fee, instrument.taker_fee,
-            client_id, request.funds,
+            client_id, request.funds, request.conditions,
         )  # fmt: skip
         place = Place(
             number, account, self.time, request.side, request.order_type, price, quantity, funds,
             request.time_in_force, request.post_only, request.stp, instrument.maker_fee, instrument.taker_fee,
-            client_id,
+            client_id, request.conditions,
         )  # fmt: skip
         return accepted, [(instrument.symbol, place)]
 
-    def _cancel(self, request: CancelRequest) -> Answer:
-        account = request.account
-        if refusal := risk.check_sender(account, self.shard, self.shards):
+    def _amend(self, request: AmendRequest) -> Answer:
+        refusal = risk.check_sender(request.account, self.shard, self.shards) or risk.check_ids(request.request_id)
+        order = refusal or self._open_order(request)
+        if isinstance(order, Refusal):
+            return _rejected(request, order)
+        instrument = self.instruments[order.instrument]
+        if refusal := amending.check_amend(request, order, instrument, self.limits):
             return _rejected(request, refusal)
+        available = self.accounts.balance(order.account, hold_currency(order.side, order.instrument)).available
+        terms = amending.amend_terms(request, order, instrument, available, self.time)
+        if isinstance(terms, Refusal):
+            return _rejected(request, terms)
+        return terms[0], [(order.instrument, terms[1])]
+
+    def _cancel(self, request: CancelRequest) -> Answer:
+        refusal = risk.check_sender(request.account, self.shard, self.shards)
+        order = refusal or self._open_order(request)
+        if isinstance(order, Refusal):
+            return _rejected(request, order)
+        command = Cancel(order.order_id, order.account, self.time, request.request_id)
+        requested = CancelRequested(request.request_id, order.account, order.order_id, order.instrument)
+        return requested, [(order.instrument, command)]
+
+    def _open_order(self, request: AmendRequest | CancelRequest) -> OpenOrder | Refusal:
+        """The order of the account that the request names."""
+        account = request.account
         number = request.order_id or self.by_client_id(account, request.client_id)
         order = self.orders.get(number)
         if order is None and self.orders.closed_account(number) == account:
-            return _rejected(request, risk.ORDER_DONE)
+            return risk.ORDER_DONE
         if order is None or order.account != account or request.instrument not in ("", order.instrument):
-            return _rejected(request, risk.ORDER_NOT_FOUND)
-        command = Cancel(number, account, self.time, request.request_id)
-        return CancelRequested(request.request_id, account, number, order.instrument), [(order.instrument, command)]
+            return risk.ORDER_NOT_FOUND
+        return order
 
     def _cancel_all(self, request: CancelAllRequest) -> Answer:
         account, side = request.account, request.side
@@ -171,6 +210,7 @@ class Ledger(LedgerState):
 
     _DECIDE: ClassVar[Mapping[type, Callable[[Any, Any], Answer]]] = {
         OrderRequest: _order,
+        AmendRequest: _amend,
         CancelRequest: _cancel,
         CancelAllRequest: _cancel_all,
         TransferRequest: _transfer,
@@ -197,8 +237,12 @@ class Ledger(LedgerState):
                 order = self.orders.known(event.order_id, event.account, symbol)  # type: ignore[union-attr]
                 if kind is Done:
                     self._record(closure(order, event), events)  # type: ignore[arg-type]
+                elif event.reason == "amend":  # type: ignore[union-attr]
+                    self._record(amendment(order, instrument, event), events)  # type: ignore[arg-type]
                 elif order.quantity:  # a decrement of an order by funds leaves them held until it is done
                     self._record(reduction(order, instrument, event.new_quantity), events)  # type: ignore[union-attr]
+            elif kind is AmendRefused and event.account % self.shards == self.shard:  # type: ignore[union-attr]
+                self._settle_refused(instrument, event, events)  # type: ignore[arg-type]
         if last_price and self.last_prices.get(symbol) != last_price:
             self._record(LastPrice(symbol, last_price), events)
         if events:  # without them there is no log entry, and a folded state would not know the time
@@ -211,14 +255,24 @@ class Ledger(LedgerState):
             self._record(fill(order, instrument, match, "M"), events)
         if match.taker_account % self.shards == self.shard:
             order = self.orders.known(match.taker_order_id, match.taker_account, instrument.symbol)
-            self._record(fill(order, instrument, match, "T"), events)
+            self._record(fill(order, instrument, match, "M" if match.auction else "T"), events)
+
+    def _settle_refused(self, instrument: Instrument, event: AmendRefused, events: list[LedgerEvent]) -> None:
+        order = self.orders.get(event.order_id)
+        if order is not None:
+            self._record(failed_amend(order, instrument, event), events)
+            return
+        failed = AmendFailed(event.request_id, event.account, event.order_id, instrument.symbol, event.reason)
+        self._record(failed, events)
 
     def _record(self, event: LedgerEvent, events: list[LedgerEvent]) -> None:
         self.fold(event)
         events.append(event)
 
 
-def _rejected(request: OrderRequest | CancelRequest | CancelAllRequest | TransferRequest, refusal: Refusal) -> Answer:
+def _rejected(
+    request: OrderRequest | AmendRequest | CancelRequest | CancelAllRequest | TransferRequest, refusal: Refusal
+) -> Answer:
     account = request.account if 0 <= request.account <= risk.ACCOUNT_MAX else 0
-    client_id = request.client_id if isinstance(request, OrderRequest | CancelRequest) else ""
+    client_id = request.client_id if isinstance(request, OrderRequest | AmendRequest | CancelRequest) else ""
     return Rejected(request.request_id, account, refusal.reason, refusal.message, client_id), []

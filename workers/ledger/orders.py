@@ -7,7 +7,8 @@ from typing import Literal
 import msgspec
 
 from shared.errors import CorruptState
-from shared.messages import OrderType, SelfTradePrevention, Side, TimeInForce
+from shared.messages import Conditions, OrderType, SelfTradePrevention, Side, TimeInForce
+from workers.engine.expiry import Deadlines
 
 PAST_MAX = 100_000
 """How many closed orders and transfers a shard remembers. Open orders are always remembered."""
@@ -16,11 +17,21 @@ IdKind = Literal["c", "r", "t"]
 """Whose id it is: a client's order id, the request id of an order without one, the request id of a transfer."""
 
 
+class AskedAmend(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """An amend that the book has not answered yet, as the book was asked: 0 leaves a value as it is."""
+
+    request_id: str
+    price: int
+    quantity: int
+    stop_price: int
+
+
 class OpenOrder(msgspec.Struct, array_like=True, gc=False):
     """An accepted order that is not closed yet. Units as in ``shared.messages``.
 
     ``hold`` is what it still holds, ``remaining`` what is left of ``quantity`` (0 for a market buy by funds),
-    ``filled``, ``executed_value`` and ``fees`` what its trades add up to.
+    ``filled``, ``executed_value`` and ``fees`` what its trades add up to; ``amends`` are on their way, the oldest
+    first. Also its row in a snapshot: fields may only be added at the end, with a default.
     """
 
     order_id: int
@@ -46,6 +57,8 @@ class OpenOrder(msgspec.Struct, array_like=True, gc=False):
     executed_value: int = 0
     fees: int = 0
     fee_rest: int = 0
+    conditions: Conditions | None = None
+    amends: tuple[AskedAmend, ...] = ()
 
     @property
     def kind(self) -> IdKind:
@@ -71,9 +84,9 @@ _NO_ORDERS: Mapping[int, OpenOrder] = {}
 
 
 class OrderIndex:
-    """Open orders by id and by account, ids of open and past orders and transfers."""
+    """Open orders by id, by account and by when they expire, ids of open and past orders and transfers."""
 
-    __slots__ = ("_by_account", "_closed", "_first", "_open", "_past")
+    __slots__ = ("_by_account", "_closed", "_first", "_open", "_past", "deadlines")
 
     def __init__(self, orders: Iterable[OpenOrder] = (), past: Iterable[Past] = ()) -> None:
         self._open: dict[int, OpenOrder] = {}
@@ -81,6 +94,7 @@ class OrderIndex:
         self._first: dict[str, int] = {}  # id -> the order it made (0: a transfer)
         self._closed: dict[int, int] = {}  # past order -> its account
         self._past: deque[Past] = deque()  # the oldest first
+        self.deadlines = Deadlines()
         for order in orders:
             self.add(order)
         for one in past:
@@ -95,11 +109,15 @@ class OrderIndex:
             own = self._by_account[order.account] = {}
         own[order.order_id] = order
         self._first[id_key(order.account, order.kind, order.client_id or order.request_id)] = order.order_id
+        if order.conditions is not None and order.conditions.expires:
+            self.deadlines.add(order.order_id, order.conditions.expires)
 
     def remove(self, order: OpenOrder) -> None:
         """The order is closed; its id is remembered for a while."""
         del self._open[order.order_id]
         del self._by_account[order.account][order.order_id]
+        if order.conditions is not None:
+            self.deadlines.drop(order.order_id)
         self._remember(Past(order.account, order.kind, order.client_id or order.request_id, order.order_id))
 
     def add_transfer(self, account: int, request_id: str) -> None:

@@ -19,9 +19,10 @@ from shared.instrument import (
     price_text,
     quantity_text,
 )
-from shared.messages import OrderRequest
-from workers.ledger.settlement import MILLION, buy_hold, spendable, with_fee
+from shared.messages import Conditions, OrderRequest
+from workers.ledger.holds import MILLION, buy_hold, spendable, with_fee
 
+BASIS = 10_000
 ID_LENGTH_MAX = 128
 ACCOUNT_MAX = 2**53 - 1
 """Accounts fit a JSON number of any language."""
@@ -72,19 +73,19 @@ ORDER_DONE = Refusal(RejectReason.ORDER_DONE, "Order already done")
 def check_sender(account: int, shard: int, shards: int) -> Refusal | None:
     """Whether the account may send requests here."""
     if not 0 < account <= ACCOUNT_MAX:
-        return _invalid(f"account {_shown(account)} is not a user's account")
+        return invalid(f"account {_shown(account)} is not a user's account")
     if account % shards != shard:
-        return _invalid(f"account {account} belongs to shard {account % shards}, this is shard {shard}")
+        return invalid(f"account {account} belongs to shard {account % shards}, this is shard {shard}")
     return None
 
 
 def check_ids(request_id: str, client_id: str = "") -> Refusal | None:
     """Whether the ids of an order or transfer can be remembered."""
     if not request_id and not client_id:
-        return _invalid("request id is missing")
+        return invalid("request id is missing")
     if len(client_id) > ID_LENGTH_MAX or len(request_id) > ID_LENGTH_MAX:
         name = "client_oid" if len(client_id) > ID_LENGTH_MAX else "request id"
-        return _invalid(f"{name} is longer than {ID_LENGTH_MAX} characters")
+        return invalid(f"{name} is longer than {ID_LENGTH_MAX} characters")
     return None
 
 
@@ -92,7 +93,8 @@ def _shown(number: int) -> str:
     return str(number) if abs(number) < 10**30 else "with more than 30 digits"
 
 
-def _invalid(message: str) -> Refusal:
+def invalid(message: str) -> Refusal:
+    """The request makes no sense as it is."""
     return Refusal(RejectReason.INVALID_ORDER, message)
 
 
@@ -103,7 +105,7 @@ def check_order(request: OrderRequest, instrument: Instrument, open_orders: int,
     """Everything about a new order but its funds."""
     if instrument.mode != "online" and (refusal := _check_mode(request, instrument)):
         return refusal
-    if refusal := _check_shape(request) or _check_kind(request, instrument) or _check_size(request, instrument):
+    if refusal := _check_shape(request) or _check_kind(request, instrument) or check_size(request.quantity, instrument):
         return refusal
     if request.order_type == "limit":
         notional = request.price * request.quantity * instrument.tick_value
@@ -135,11 +137,23 @@ def _check_mode(request: OrderRequest, instrument: Instrument) -> Refusal | None
         return Refusal(RejectReason.HALTED, f"{symbol} is delisted: no more orders")
     if mode == "cancel-only":
         return Refusal(RejectReason.CANCEL_ONLY, "Cancel only mode")
+    if request.conditions is not None and request.conditions.stop:
+        return None  # it may go to sleep wherever orders come in at all
     if mode == "post-only" and not request.post_only:
         return Refusal(RejectReason.POST_ONLY_MODE, "Post only mode: only limit orders with post_only")
     if mode == "limit-only" and request.order_type != "limit":
         return Refusal(RejectReason.LIMIT_ONLY_MODE, "Limit only mode: no market orders")
+    if mode == "auction" and _acts_at_once(request):
+        return Refusal(
+            RejectReason.AUCTION_MODE, "Auction mode: only limit orders that can wait, without IOC, FOK and min_size"
+        )
     return None
+
+
+def _acts_at_once(request: OrderRequest) -> bool:
+    if request.order_type == "market" or request.time_in_force in ("IOC", "FOK"):
+        return True
+    return request.conditions is not None and request.conditions.min_quantity > 0
 
 
 def _check_shape(request: OrderRequest) -> Refusal | None:
@@ -147,49 +161,50 @@ def _check_shape(request: OrderRequest) -> Refusal | None:
     price, size, funds = request.price, request.quantity, request.funds
     if not (0 <= price <= MONEY_MAX and 0 <= size <= MONEY_MAX and 0 <= funds <= MONEY_MAX):
         return _out_of_range({"price": price, "size": size, "funds": funds})
-    if request.time_in_force == "GTT":
-        return _invalid("time_in_force GTT is not yet supported: use GTC, IOC or FOK")
+    if request.time_in_force == "GTT" and (request.conditions is None or not request.conditions.expires):
+        return invalid("time_in_force GTT needs expires, the time at which the order is to end")
     if request.post_only and request.order_type == "market":
-        return _invalid("post_only does not go with a market order")
-    if request.post_only and request.time_in_force != "GTC":
-        return _invalid(f"post_only does not go with time_in_force {request.time_in_force}")
+        return invalid("post_only does not go with a market order")
+    if request.post_only and request.time_in_force in ("IOC", "FOK"):
+        return invalid(f"post_only does not go with time_in_force {request.time_in_force}")
     return None
 
 
 def _out_of_range(numbers: dict[str, int]) -> Refusal:
     name, value = next(one for one in numbers.items() if not 0 <= one[1] <= MONEY_MAX)
-    return _invalid(f"{name} must not be negative" if value < 0 else f"{name} is too large")
+    return invalid(f"{name} must not be negative" if value < 0 else f"{name} is too large")
 
 
 def _check_kind(request: OrderRequest, instrument: Instrument) -> Refusal | None:
     """What holds for limit or for market orders."""
     if request.order_type == "market":
         if request.price:
-            return _invalid("price does not go with a market order")
+            return invalid("price does not go with a market order")
         if not request.quantity and not request.funds:
-            return _invalid("a market order needs size or funds")
+            return invalid("a market order needs size or funds")
         if request.quantity and request.funds:
-            return _invalid("a market order has size or funds, not both")
+            return invalid("a market order has size or funds, not both")
         return None
     if request.funds:
-        return _invalid("funds go with market orders only")
+        return invalid("funds go with market orders only")
     if not request.quantity:
-        return _invalid("size is too small: a limit order needs a size above 0")
+        return invalid("size is too small: a limit order needs a size above 0")
     if not request.price:
-        return _invalid("price too small: a limit order needs a price above 0")
+        return invalid("price too small: a limit order needs a price above 0")
     if request.price > instrument.max_price:
-        return _invalid(f"price is too large: at most {price_text(instrument, instrument.max_price)}")
+        return invalid(f"price is too large: at most {price_text(instrument, instrument.max_price)}")
     return None
 
 
-def _check_size(request: OrderRequest, instrument: Instrument) -> Refusal | None:
-    if not request.quantity:
+def check_size(quantity: int, instrument: Instrument) -> Refusal | None:
+    """Whether an order may have this size, if any."""
+    if not quantity:
         return None
-    if request.quantity < instrument.min_quantity:
+    if quantity < instrument.min_quantity:
         least = quantity_text(instrument, instrument.min_quantity)
-        shown = quantity_text(instrument, request.quantity)
+        shown = quantity_text(instrument, quantity)
         return Refusal(RejectReason.QUANTITY_TOO_SMALL, f"size is too small: {shown} is below the minimum {least}")
-    if request.quantity > instrument.max_quantity:
+    if quantity > instrument.max_quantity:
         most = quantity_text(instrument, instrument.max_quantity)
         return Refusal(RejectReason.QUANTITY_TOO_LARGE, f"size is too large: at most {most}")
     return None
@@ -201,7 +216,10 @@ def _check_size(request: OrderRequest, instrument: Instrument) -> Refusal | None
 def terms_of(
     request: OrderRequest, instrument: Instrument, available: int, last_price: int, limits: Limits
 ) -> Terms | Refusal:
-    """What a checked order holds of ``available`` (quote for a buy, base for a sell). ``last_price`` 0: none yet."""
+    """What a checked order holds of ``available`` (quote for a buy, base for a sell). ``last_price`` 0: none yet.
+
+    A stop holds from the start what it may need when it triggers, and is bounded by where it triggers.
+    """
     if request.order_type == "limit":
         if request.side == "buy":
             rate = max(instrument.maker_fee, instrument.taker_fee)
@@ -209,11 +227,25 @@ def terms_of(
         else:
             hold = request.quantity * instrument.lot_value
         return INSUFFICIENT_FUNDS if hold > available else Terms(hold, request.price, request.quantity, 0)
+    reference, is_stop = last_price, request.conditions is not None and bool(request.conditions.stop)
+    if is_stop:
+        assert request.conditions is not None
+        reference = stands_at(request.conditions, last_price)
     if request.side == "sell":
-        return _market_sell(request, instrument, available, last_price, limits)
+        return _market_sell(request, instrument, available, reference, limits)
     if request.funds:
-        return _market_buy_by_funds(request, instrument, available, last_price)
-    return _market_buy(request, instrument, available, last_price, limits)
+        return _market_buy_by_funds(request, instrument, available, reference)
+    if is_stop:
+        return _stop_buy(request, instrument, available, reference, limits)
+    return _market_buy(request, instrument, available, reference, limits)
+
+
+def stands_at(conditions: Conditions, last_price: int) -> int:
+    """Where a stop would trigger if the price turned against it now; 0 if it trails and nobody has traded yet."""
+    if conditions.stop_price or not last_price:
+        return conditions.stop_price
+    distance = conditions.trail or -(-last_price * conditions.trail_bps // BASIS)
+    return max(1, last_price - distance) if conditions.stop == "loss" else last_price + distance
 
 
 def collar_price(instrument: Instrument, side: str, last_price: int) -> int:
@@ -254,6 +286,22 @@ def _market_buy(
     return Terms(hold, bound, quantity, funds) if funds else INSUFFICIENT_FUNDS
 
 
+def _stop_buy(
+    request: OrderRequest, instrument: Instrument, available: int, reference: int, limits: Limits
+) -> Terms | Refusal:
+    """A market buy by size that sleeps: its bound is all that bounds it, so that it can be amended like a limit."""
+    if not reference:
+        return Refusal(
+            RejectReason.NO_REFERENCE_PRICE, f"{instrument.symbol} has no last trade to trail from: use funds, or wait"
+        )
+    notional, most = reference * request.quantity * instrument.tick_value, limits.notional(instrument.quote_scale)
+    if notional > most:
+        return too_large(notional, most, instrument)
+    bound = collar_price(instrument, "buy", reference)
+    hold = buy_hold(instrument, bound, request.quantity, max(instrument.maker_fee, instrument.taker_fee))
+    return INSUFFICIENT_FUNDS if hold > available else Terms(hold, bound, request.quantity, 0)
+
+
 def _market_sell(
     request: OrderRequest, instrument: Instrument, available: int, last_price: int, limits: Limits
 ) -> Terms | Refusal:
@@ -281,13 +329,13 @@ def check_instrument(wanted: Instrument, known: Instrument | None, scales: dict[
             wanted.symbol, wanted.tick, wanted.lot, base_scale=wanted.base_scale, quote_scale=wanted.quote_scale,
             mode=wanted.mode, maker_fee=wanted.maker_fee, taker_fee=wanted.taker_fee,
             min_quantity=wanted.min_quantity, max_quantity=wanted.max_quantity, max_price=wanted.max_price,
-            collar=wanted.collar,
+            collar=wanted.collar, price_collar=wanted.price_collar,
         )  # fmt: skip
     except InvalidInput as error:
-        return _invalid(str(error))
+        return invalid(str(error))
     for name in Instrument.__struct_fields__:
         if getattr(wanted, name) != (right := getattr(sound, name)):
-            return _invalid(f"{wanted.symbol}: {name} must be {right}")
+            return invalid(f"{wanted.symbol}: {name} must be {right}")
     for currency, scale in ((wanted.base, wanted.base_scale), (wanted.quote, wanted.quote_scale)):
         if (before := scales.get(currency, scale)) != scale:
             return Refusal(
@@ -297,5 +345,5 @@ def check_instrument(wanted: Instrument, known: Instrument | None, scales: dict[
     if known is not None:
         for name, old, new in (("tick", known.tick, wanted.tick), ("lot", known.lot, wanted.lot)):
             if old != new:
-                return _invalid(f"{wanted.symbol}: {name} is {old} and cannot become {new}; list a new symbol instead")
+                return invalid(f"{wanted.symbol}: {name} is {old} and cannot become {new}; list a new symbol instead")
     return None

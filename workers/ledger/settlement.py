@@ -3,11 +3,7 @@
 Laws of this file:
 
 1. ``movements`` is the only reading of what a ledger event moves. The ledger, PostgreSQL and the audit use it.
-2. Fees are ``ppm`` of the cost, rounded up once per order: after each fill, the fees so far add up to
-   ``ceil(cost so far x ppm / 1e6)``. ``fee_rest`` (0 <= rest < 1e6, in millionths of the smallest unit) is what that
-   rounding has charged ahead.
-3. A hold always covers what its order can still cost. For a buy limit it is exactly ``buy_hold`` of what remains;
-   the law of (2) makes ``buy_hold(before) >= cost + fee + buy_hold(after)`` for every fill at the limit or better.
+2. A fill is paid out of its order's hold (holds.py says how large that is), and what it leaves too large is released.
 """
 
 from functools import lru_cache
@@ -20,6 +16,11 @@ from shared.instrument import Instrument
 from shared.messages import (
     FEE_ACCOUNT,
     Accepted,
+    Amended,
+    AmendFailed,
+    AmendRefused,
+    AmendRequested,
+    Change,
     Closed,
     Done,
     Filled,
@@ -30,10 +31,8 @@ from shared.messages import (
     Side,
     Transferred,
 )
-from workers.ledger.orders import OpenOrder
-
-MILLION = 1_000_000
-"""Fee rates are in parts per million."""
+from workers.ledger.holds import charge, needed_hold
+from workers.ledger.orders import AskedAmend, OpenOrder
 
 MovementKind = Literal["transfer", "hold", "match", "fee"]
 
@@ -48,46 +47,6 @@ class Movement(msgspec.Struct, gc=False, frozen=True):
     kind: MovementKind
 
 
-# --- rates and holds ---------------------------------------------------------------------------
-
-
-def charge(cost: int, rate: int, fee_rest: int) -> tuple[int, int]:
-    """The fee of one more fill of an order, and the order's new ``fee_rest``."""
-    exact = cost * rate - fee_rest
-    if exact <= 0:
-        return 0, -exact
-    fee = -(-exact // MILLION)
-    return fee, fee * MILLION - exact
-
-
-def with_fee(cost: int, rate: int, fee_rest: int = 0) -> int:
-    """What has to be held for spending ``cost``: the cost and the fee still to come."""
-    exact = cost * rate - fee_rest
-    return cost - (-exact // MILLION) if exact > 0 else cost
-
-
-def spendable(hold: int, rate: int) -> int:
-    """The largest cost that ``hold`` covers together with its fee."""
-    return hold * MILLION // (MILLION + rate)
-
-
-def buy_hold(instrument: Instrument, price: int, quantity: int, rate: int, fee_rest: int = 0) -> int:
-    """What a buy of ``quantity`` at ``price`` or better can still cost."""
-    return with_fee(price * quantity * instrument.tick_value, rate, fee_rest)
-
-
-def needed_hold(order: OpenOrder, instrument: Instrument, remaining: int, fee_rest: int) -> int:
-    """What the order has to hold when ``remaining`` lots of it are left.
-
-    A market buy keeps what it has: its book may still spend all of it, and it is done in the same moment.
-    """
-    if order.side == "sell":
-        return remaining * instrument.lot_value
-    if order.order_type == "market":
-        return order.hold
-    return buy_hold(instrument, order.price, remaining, max(order.maker_fee, order.taker_fee), fee_rest)
-
-
 # --- what the book did, as ledger events ---------------------------------------------------------
 
 
@@ -98,15 +57,19 @@ def fill(order: OpenOrder, instrument: Instrument, match: Match, liquidity: Liqu
         raise _contradiction(order, f"traded at {price}, its limit is {order.price}")
     if order.quantity and quantity > order.remaining:
         raise _contradiction(order, f"traded {quantity} lots, it has {order.remaining} left")
-    if (match.side == side) != (liquidity == "M"):
+    if (match.side == side) != (liquidity == "M") and not match.auction:
         raise _contradiction(order, f"is the {match.side} side's {liquidity} of trade {match.trade_id}, but a {side}")
     cost = price * quantity * instrument.tick_value
     fee, rest = charge(cost, order.maker_fee if liquidity == "M" else order.taker_fee, order.fee_rest)
     released = 0
     if side == "buy":
         spent = cost + fee
-        if order.order_type == "limit":
-            released = order.hold - spent - needed_hold(order, instrument, order.remaining - quantity, rest)
+        if not order.funds:
+            released = (
+                order.hold
+                - spent
+                - needed_hold(order, instrument, order.remaining - quantity, order.filled + quantity, rest)
+            )
         if released < 0 or spent > order.hold:
             raise _contradiction(order, f"costs {spent} in trade {match.trade_id}, it holds {order.hold}")
     return Filled(
@@ -119,8 +82,39 @@ def reduction(order: OpenOrder, instrument: Instrument, remaining: int) -> HoldR
     """The order has only ``remaining`` lots left, without a trade. Raises ``CorruptState`` if it had fewer."""
     if order.quantity and not 0 <= remaining <= order.remaining:
         raise _contradiction(order, f"was reduced to {remaining} lots, it has {order.remaining} left")
-    released = order.hold - needed_hold(order, instrument, remaining, order.fee_rest)
+    released = order.hold - needed_hold(order, instrument, remaining, order.filled, order.fee_rest)
     return HoldReduced(order.account, order.order_id, order.instrument, remaining, released, order.side)
+
+
+def amendment(order: OpenOrder, instrument: Instrument, change: Change) -> Amended:
+    """The book has done the oldest amend on its way. Raises ``CorruptState`` if that is not the one it names."""
+    asked, later = _answered(order, change.request_id)
+    left = asked.quantity - order.filled if asked.quantity else order.remaining
+    if (change.old_quantity, change.new_quantity) != (order.remaining, left):
+        done = f"from {change.old_quantity} to {change.new_quantity} lots"
+        raise _contradiction(order, f"was amended {done}, not from {order.remaining} to {left}")
+    after = msgspec.structs.replace(order, price=change.price, amends=later)
+    released = order.hold - needed_hold(after, instrument, left, order.filled, order.fee_rest)
+    return Amended(
+        change.request_id, order.account, order.order_id, order.instrument, order.side, change.price,
+        asked.quantity or order.quantity, left, asked.stop_price, released,
+    )  # fmt: skip
+
+
+def failed_amend(order: OpenOrder, instrument: Instrument, refused: AmendRefused) -> AmendFailed:
+    """The book has refused the oldest amend on its way. Raises ``CorruptState`` if that is not the one it names."""
+    _, later = _answered(order, refused.request_id)
+    after = msgspec.structs.replace(order, amends=later)
+    released = order.hold - needed_hold(after, instrument, order.remaining, order.filled, order.fee_rest)
+    return AmendFailed(
+        refused.request_id, order.account, order.order_id, order.instrument, refused.reason, released, order.side
+    )
+
+
+def _answered(order: OpenOrder, request_id: str) -> tuple[AskedAmend, tuple[AskedAmend, ...]]:
+    if not order.amends or order.amends[0].request_id != request_id:
+        raise _contradiction(order, f"is not waiting for the answer to amend {request_id}")
+    return order.amends[0], order.amends[1:]
 
 
 def closure(order: OpenOrder, done: Done) -> Closed:
@@ -142,7 +136,7 @@ def _contradiction(order: OpenOrder, what: str) -> CorruptState:
 # --- what events move ------------------------------------------------------------------------------
 
 
-def taken_from_hold(event: Filled | HoldReduced | Closed) -> int:
+def taken_from_hold(event: Filled | HoldReduced | Closed | Amended | AmendFailed) -> int:
     """By how much the event makes its order's hold smaller."""
     if type(event) is not Filled:
         return event.released
@@ -159,8 +153,10 @@ def movements(event: LedgerEvent) -> list[Movement]:
             return _trade(event)
         case Accepted():
             return _hold(event, event.hold)
-        case Closed() | HoldReduced():
+        case Closed() | HoldReduced() | Amended() | AmendFailed():
             return _hold(event, -event.released)
+        case AmendRequested():
+            return _hold(event, event.hold)
         case Transferred():
             return [Movement(event.account, event.currency, event.amount, 0, "transfer")]
         case _:
@@ -179,7 +175,9 @@ def _currencies(symbol: str) -> tuple[str, str]:
     return base, quote
 
 
-def _hold(event: Accepted | HoldReduced | Closed, amount: int) -> list[Movement]:
+def _hold(
+    event: Accepted | HoldReduced | Closed | AmendRequested | Amended | AmendFailed, amount: int
+) -> list[Movement]:
     if not amount:
         return []
     return [Movement(event.account, hold_currency(event.side, event.instrument), -amount, amount, "hold")]

@@ -17,6 +17,9 @@ from shared.errors import CorruptState
 from shared.instrument import Instrument
 from shared.messages import (
     Accepted,
+    Amended,
+    AmendFailed,
+    AmendRequested,
     Closed,
     Filled,
     HoldReduced,
@@ -28,7 +31,7 @@ from shared.messages import (
 )
 from shared.order_id import SHARD_BITS
 from workers.ledger.accounts import Accounts, Balance, Row
-from workers.ledger.orders import OpenOrder, OrderIndex, Past
+from workers.ledger.orders import AskedAmend, OpenOrder, OrderIndex, Past
 from workers.ledger.risk import Limits
 from workers.ledger.settlement import movements, taken_from_hold
 
@@ -120,6 +123,7 @@ class LedgerState:
             event.order_id, event.account, event.instrument, event.side, event.order_type, event.price, event.quantity,
             event.funds, event.specified_funds, event.time_in_force, event.post_only, event.stp, event.maker_fee,
             event.taker_fee, event.client_id, event.request_id, self.time, event.hold, event.quantity,
+            conditions=event.conditions,
         )  # fmt: skip
         self.orders.add(order)
 
@@ -140,6 +144,28 @@ class LedgerState:
         self.accounts.move(movements(event))
         order.hold -= event.released
         order.remaining = event.remaining
+
+    def _amend_requested(self, event: AmendRequested) -> None:
+        order = self.orders.known(event.order_id, event.account, event.instrument)
+        self.accounts.move(movements(event))
+        order.hold += event.hold
+        order.amends += (AskedAmend(event.request_id, event.price, event.quantity, event.stop_price),)
+
+    def _amended(self, event: Amended) -> None:
+        order = self.orders.known(event.order_id, event.account, event.instrument)
+        self.accounts.move(movements(event))
+        order.hold -= event.released
+        order.amends = order.amends[1:]
+        order.price, order.quantity, order.remaining = event.price, event.quantity, event.remaining
+        if event.stop_price and order.conditions is not None:
+            order.conditions = msgspec.structs.replace(order.conditions, stop_price=event.stop_price)
+
+    def _amend_failed(self, event: AmendFailed) -> None:
+        order = self.orders.get(event.order_id)
+        if order is not None:  # else it was closed before, and its hold with it
+            self.accounts.move(movements(event))
+            order.hold -= event.released
+            order.amends = order.amends[1:]
 
     def _closed(self, event: Closed) -> None:
         order = self.orders.known(event.order_id, event.account, event.instrument)
@@ -165,6 +191,9 @@ class LedgerState:
         Filled: _filled,
         HoldReduced: _hold_reduced,
         Closed: _closed,
+        AmendRequested: _amend_requested,
+        Amended: _amended,
+        AmendFailed: _amend_failed,
         Transferred: _transferred,
         InstrumentSet: _instrument_set,
         LastPrice: _last_price,

@@ -12,7 +12,7 @@ from shared.errors import Unavailable
 from shared.instrument import Instrument
 from shared.messages import CancelRequest, OrderRequest
 from shared.settings import Settings
-from workers.ledger.settlement import buy_hold
+from workers.ledger.holds import buy_hold
 from workers.replay.flow import ACCOUNTS_PER_SIDE, Flow, Units
 from workers.replay.recording import Recording
 from workers.replay.steps import Modify, Unreadable

@@ -1,0 +1,79 @@
+"""May this order be amended that way, and what does it have to hold until its book has answered."""
+
+import msgspec
+
+from shared.errors import RejectReason
+from shared.instrument import MONEY_MAX, Instrument, price_text
+from shared.messages import Amend, AmendRequest, AmendRequested
+from workers.ledger.holds import needed_hold
+from workers.ledger.orders import AskedAmend, OpenOrder
+from workers.ledger.risk import INSUFFICIENT_FUNDS, Limits, Refusal, check_size, collar_price, invalid, too_large
+
+UNDER_WAY_MAX = 8
+"""Amends of an order that its book has not answered: what they can lead to has to be looked at with each fill."""
+
+
+def check_amend(request: AmendRequest, order: OpenOrder, instrument: Instrument, limits: Limits) -> Refusal | None:
+    """What is wrong with it whatever the book has done meanwhile; the book has the last word."""
+    numbers = {"price": request.price, "size": request.quantity, "stop_price": request.stop_price}
+    for name, value in numbers.items():
+        if not 0 <= value <= MONEY_MAX:
+            return invalid(f"{name} must not be negative" if value < 0 else f"{name} is too large")
+    if not any(numbers.values()):
+        return invalid("an amend needs a price, a size or a stop_price")
+    for name in ("price", "stop_price"):
+        if numbers[name] > instrument.max_price:
+            return invalid(f"{name} is too large: at most {price_text(instrument, instrument.max_price)}")
+    refusal = _check_kind(request, order) or check_size(request.quantity, instrument)
+    if refusal is None and len(order.amends) >= UNDER_WAY_MAX:
+        return Refusal(RejectReason.LIMIT_EXCEEDED, f"too many amends of the order under way: at most {UNDER_WAY_MAX}")
+    return refusal or _check_value(request, order, instrument, limits)
+
+
+def _check_kind(request: AmendRequest, order: OpenOrder) -> Refusal | None:
+    conditions = order.conditions
+    is_stop = conditions is not None and bool(conditions.stop)
+    if order.order_type == "market":
+        if not is_stop:
+            return invalid("a market order cannot be amended")
+        if request.price:
+            return invalid("price does not go with a market order")
+        if request.quantity and order.specified_funds:
+            return invalid("size does not go with an order by funds")
+    if request.stop_price and (conditions is None or not conditions.stop):
+        return invalid("stop_price goes with a stop only")
+    if request.stop_price and conditions is not None and not conditions.stop_price:
+        return invalid("stop_price does not go with a trailing stop")
+    if request.quantity and conditions is not None and request.quantity < conditions.min_quantity:
+        return invalid("size is too small: at least min_size")
+    return None
+
+
+def _check_value(request: AmendRequest, order: OpenOrder, instrument: Instrument, limits: Limits) -> Refusal | None:
+    price = request.price or order.price
+    if order.order_type == "market":
+        assert order.conditions is not None
+        price = request.stop_price or order.conditions.stop_price
+    notional = price * (request.quantity or order.quantity) * instrument.tick_value
+    most = limits.notional(instrument.quote_scale)
+    return too_large(notional, most, instrument) if notional > most else None
+
+
+def amend_terms(
+    request: AmendRequest, order: OpenOrder, instrument: Instrument, available: int, now: int
+) -> tuple[AmendRequested, Amend] | Refusal:
+    """A checked amend for the log and for the book. Holds more first, so that the book may do it at any moment."""
+    price = request.price
+    if order.order_type == "market" and request.stop_price:
+        price = collar_price(instrument, order.side, request.stop_price)
+    asked = AskedAmend(request.request_id, price, request.quantity, request.stop_price)
+    after = msgspec.structs.replace(order, amends=(*order.amends, asked))
+    hold = needed_hold(after, instrument, order.remaining, order.filled, order.fee_rest) - order.hold
+    if hold > available:
+        return INSUFFICIENT_FUNDS
+    requested = AmendRequested(
+        request.request_id, order.account, order.order_id, order.instrument, order.side, hold, price, request.quantity,
+        request.stop_price,
+    )  # fmt: skip
+    command = Amend(order.order_id, order.account, now, price, request.quantity, request.stop_price, request.request_id)
+    return requested, command
