@@ -442,7 +442,10 @@ BookEvent = (
 
 
 class Accepted(Message, tag="accepted"):
-    """The order is accepted, ``hold`` is held (quote currency for a buy, base for a sell), the book gets it."""
+    """The order is accepted, ``hold`` is held (quote currency for a buy, base for a sell), the book gets it.
+
+    ``rival`` is the order of its list that it and this one cancel: the two hold together what the dearer needs.
+    """
 
     request_id: str
     account: int
@@ -462,6 +465,7 @@ class Accepted(Message, tag="accepted"):
     client_id: str = ""
     specified_funds: int = 0
     conditions: Conditions | None = None
+    rival: int = 0
 
 
 class Duplicate(Message, tag="duplicate"):
@@ -557,6 +561,19 @@ class Closed(Message, tag="closed"):
     side: Side = "buy"
 
 
+class HoldMoved(Message, tag="hold_moved"):
+    """``amount`` of the hold that two rivals share is ``order_id``'s from here on, and not ``from_order_id``'s.
+
+    No balance changes: both are of one account and hold the same currency.
+    """
+
+    account: int
+    instrument: str
+    from_order_id: int
+    order_id: int
+    amount: int
+
+
 class AmendRequested(Message, tag="amend_requested"):
     """An amend is on its way to the book; ``hold`` more is held until its ``amended`` or ``amend_failed`` comes.
 
@@ -637,6 +654,7 @@ LedgerEvent = (
     | AmendRequested
     | Amended
     | AmendFailed
+    | HoldMoved
     | InstrumentSet
     | LastPrice
 )

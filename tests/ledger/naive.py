@@ -62,7 +62,7 @@ class Order:
         if order.side == "sell":
             return len(lots) * instrument.lot_value
         if order.funds:
-            return order.hold - self.cost() - self.fee()
+            return (order.specified_funds or order.hold) - self.cost() - self.fee()
         dearest = [max(price for price, total in terms if total >= lot) for lot in lots]
         value = sum(dearest) * instrument.tick_value
         worst_fee = self.exact_fee() + Fraction(value * max(order.maker_fee, order.taker_fee), 10**6)
@@ -112,6 +112,8 @@ class NaiveLedger:
                 if event.new_quantity:
                     order.reduced_to = event.new_quantity
             elif isinstance(event, AmendRefused) and event.order_id in self.orders:
+                if not self.orders[event.order_id].is_open:
+                    continue  # an amend to what was filled is answered by the end; those behind it come too late
                 assert self.orders[event.order_id].amends.pop(0).request_id == event.request_id
             elif isinstance(event, Done) and event.order_id in self.orders:
                 order = self.orders[event.order_id]
@@ -129,13 +131,19 @@ class NaiveLedger:
         for account, currency, amount in self.transfers:
             total[account, currency] += amount
         for order in self.orders.values():
+            rival = self.orders.get(order.accepted.rival)
+            hold = order.hold(instruments[order.accepted.instrument])
+            if rival and order.is_open and rival.is_open and not order.fills and not rival.fills:
+                other = rival.hold(instruments[rival.accepted.instrument])
+                first = order.accepted.order_id < rival.accepted.order_id
+                hold = max(hold, other) if first else 0
             instrument, account = instruments[order.accepted.instrument], order.accepted.account
             base, quote = order.accepted.instrument.split("-")
             sign = 1 if order.accepted.side == "buy" else -1
             total[account, base] += sign * sum(fill.quantity for fill in order.fills) * instrument.lot_value
             total[account, quote] -= sign * order.cost() + order.fee()
             total[0, quote] += order.fee()
-            held[account, quote if sign > 0 else base] += order.hold(instrument)
+            held[account, quote if sign > 0 else base] += hold
         return {key: (total[key] - held[key], held[key]) for key in total.keys() | held.keys()}
 
     def remembered(self) -> dict[tuple[int, str, str], int]:

@@ -19,12 +19,16 @@ from shared.messages import (
     Cancel,
     CancelRequest,
     Closed,
+    Conditions,
     Configure,
     Done,
     InstrumentRequest,
     LedgerEntry,
+    OrderListRequest,
     Place,
+    PlaceList,
     Rejected,
+    Tick,
     Transferred,
     TransferRequest,
     decode_command,
@@ -102,6 +106,35 @@ def test_a_book_entry_without_effect_leaves_no_entry():
         LedgerEntry(f"{BOOK_LOG} 2-0", 7, [Closed(1, 256, "BTC-USD", "canceled", 50, 5, side="buy")])
     ]
     assert batch.sends == {}
+
+
+def test_a_tick_tells_the_books_whose_orders_have_expired():
+    """Once, and again only after a recovery; without such orders nothing is sent, and nothing is ever logged."""
+    clock = iter((7, 7, 7, 8, 9, 50, 51))
+    made = handler(lambda: next(clock))
+    order = a_limit(time_in_force="GTT", conditions=Conditions(expires=50))
+    feed(made, INBOX, *map(encode, (*SETUP, order)))
+    sent = []
+    for _ in range(4):
+        batch = Batch()
+        made.tick(batch)
+        assert batch.log == []
+        sent.append([decode_command(payload) for payload in batch.sends.get(OUTBOX, [])])
+    assert sent == [[], [], [Tick(50)], []]
+    made._clock = lambda: 60
+    made.load(made.dump())
+    batch = Batch()
+    made.tick(batch)
+    assert [decode_command(payload) for payload in batch.sends[OUTBOX]] == [Tick(60)]
+
+
+def test_a_list_is_one_entry_and_one_command():
+    """All its orders are accepted at once."""
+    made = handler()
+    orders = [a_limit(request_id="1"), a_limit(request_id="2", conditions=Conditions(stop="entry", stop_price=12))]
+    batch = feed(made, INBOX, *map(encode, (*SETUP, OrderListRequest("l", 1, "BTC-USD", "oco", orders))))
+    assert [type(event) for event in entries(batch)[-1].events] == [Accepted, Accepted]
+    assert [type(decode_command(payload)) for payload in batch.sends[OUTBOX]] == [Configure, PlaceList]
 
 
 NONSENSE = [

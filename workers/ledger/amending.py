@@ -5,7 +5,7 @@ import msgspec
 from shared.errors import RejectReason
 from shared.instrument import MONEY_MAX, Instrument, price_text
 from shared.messages import Amend, AmendRequest, AmendRequested
-from workers.ledger.holds import needed_hold
+from workers.ledger.holds import still_needed
 from workers.ledger.orders import AskedAmend, OpenOrder
 from workers.ledger.risk import INSUFFICIENT_FUNDS, Limits, Refusal, check_size, collar_price, invalid, too_large
 
@@ -60,7 +60,7 @@ def _check_value(request: AmendRequest, order: OpenOrder, instrument: Instrument
 
 
 def amend_terms(
-    request: AmendRequest, order: OpenOrder, instrument: Instrument, available: int, now: int
+    request: AmendRequest, order: OpenOrder, rival: OpenOrder | None, instrument: Instrument, available: int, now: int
 ) -> tuple[AmendRequested, Amend] | Refusal:
     """A checked amend for the log and for the book. Holds more first, so that the book may do it at any moment."""
     price = request.price
@@ -68,7 +68,9 @@ def amend_terms(
         price = collar_price(instrument, order.side, request.stop_price)
     asked = AskedAmend(request.request_id, price, request.quantity, request.stop_price)
     after = msgspec.structs.replace(order, amends=(*order.amends, asked))
-    hold = needed_hold(after, instrument, order.remaining, order.filled, order.fee_rest) - order.hold
+    hold = still_needed(after, instrument) - order.hold
+    if rival is not None:
+        hold = max(still_needed(after, instrument), still_needed(rival, instrument)) - order.hold - rival.hold
     if hold > available:
         return INSUFFICIENT_FUNDS
     requested = AmendRequested(

@@ -8,6 +8,9 @@ Laws of this file:
 2. A hold covers what its order can still cost, whatever of what is on its way to the book the book will do. By (1),
    ``with_fee(before) >= cost + fee + with_fee(after)`` for every fill that costs no more than the lots it takes were
    held for.
+3. Two rivals of a list, of which a fill, the trigger or the end of one ends the other, never both cost something: they
+   hold together what the dearer needs. The book cancels one in the entry in which the other is filled; there, and
+   where one closes, the ledger moves what the other needs to it first.
 """
 
 from shared.instrument import Instrument
@@ -53,8 +56,18 @@ def needed_hold(order: OpenOrder, instrument: Instrument, remaining: int, filled
     if order.side == "sell":
         return remaining * instrument.lot_value
     if order.funds:
-        return order.hold
+        return _funds_left(order)
     return buy_hold(instrument, order.price, remaining, max(order.maker_fee, order.taker_fee), fee_rest)
+
+
+def _funds_left(order: OpenOrder) -> int:
+    """What a buy bounded by funds can still spend. One by size has nobody that it shares its hold with."""
+    return order.specified_funds - order.executed_value - order.fees if order.specified_funds else order.hold
+
+
+def still_needed(order: OpenOrder, instrument: Instrument) -> int:
+    """What the order as it is has to hold."""
+    return needed_hold(order, instrument, order.remaining, order.filled, order.fee_rest)
 
 
 def _needed_under_way(order: OpenOrder, instrument: Instrument, remaining: int, filled: int, fee_rest: int) -> int:
@@ -68,7 +81,7 @@ def _needed_under_way(order: OpenOrder, instrument: Instrument, remaining: int, 
     if order.side == "sell":
         return (most - filled) * instrument.lot_value
     if order.funds:
-        return order.hold
+        return _funds_left(order)
     cost = highest = 0
     steps = sorted(terms, key=lambda one: -one[1])
     for (price, total), (_, below) in zip(steps, [*steps[1:], (0, filled)], strict=True):

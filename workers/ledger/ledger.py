@@ -5,7 +5,7 @@ Laws of this file:
 1. No clock, no randomness, no I/O, no logging, no float: the same inputs give the same events, byte for byte.
 2. ``apply`` and ``settle`` only decide; the state changes in ``fold`` alone (state.py), so a state folded from recorded
    events is the state that produced them.
-3. Every request is answered by exactly one event; a refusal is an event too.
+3. Every request is answered by exactly one event, an accepted list by one for each order; a refusal is an event too.
 4. Nothing becomes negative, and the money inside is what came in less what went out.
 """
 
@@ -13,31 +13,22 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from shared.errors import RejectReason
-from shared.instrument import MONEY_MAX, Instrument, money_text
+from shared.instrument import MONEY_MAX, money_text
 from shared.messages import (
-    Accepted,
-    AmendFailed,
-    AmendRefused,
     AmendRequest,
-    BookEntry,
     Cancel,
     CancelAll,
     CancelAllRequest,
     CancelAllRequested,
     CancelRequest,
     CancelRequested,
-    Change,
-    Command,
     Configure,
-    Done,
     Duplicate,
     InstrumentRequest,
     InstrumentSet,
-    LastPrice,
     LedgerEvent,
-    Match,
+    OrderListRequest,
     OrderRequest,
-    Place,
     Rejected,
     Request,
     Tick,
@@ -47,19 +38,18 @@ from shared.messages import (
 from shared.order_id import order_id
 from workers.ledger import amending, risk
 from workers.ledger.conditions import check_conditions
+from workers.ledger.listing import Sent, accept, decide_list, rejected
 from workers.ledger.orders import OpenOrder
 from workers.ledger.risk import Limits, Refusal
-from workers.ledger.settlement import amendment, closure, failed_amend, fill, hold_currency, reduction
-from workers.ledger.state import LedgerState
+from workers.ledger.settlement import hold_currency
+from workers.ledger.settling import Settling
 
 __all__ = ["Ledger", "Limits"]
 
-Sent = list[tuple[str, Command]]
-"""Commands for books: (symbol, command) each."""
 Answer = tuple[LedgerEvent, Sent]
 
 
-class Ledger(LedgerState):
+class Ledger(Settling):
     """The ledger of one account shard. See ``LedgerState`` for its attributes and views."""
 
     # --- requests --------------------------------------------------------------------------------
@@ -67,6 +57,11 @@ class Ledger(LedgerState):
     def apply(self, request: Request, now_ns: int) -> tuple[list[LedgerEvent], Sent]:
         """Decide a request: the events it causes, folded already, and what the books have to be told."""
         self.time = max(self.time, now_ns)
+        if type(request) is OrderListRequest:
+            events, commands = decide_list(self, request)
+            for event in events:
+                self.fold(event)
+            return events, commands
         event, commands = self._DECIDE[type(request)](self, request)
         self.fold(event)
         return [event], commands
@@ -107,17 +102,7 @@ class Ledger(LedgerState):
         if isinstance(terms, Refusal):
             return _rejected(request, terms)
         number = order_id(self.count + 1, self.shard)
-        hold, price, quantity, funds = terms
-        accepted = Accepted(
-            request_id, account, number, instrument.symbol, request.side, request.order_type, hold, price, quantity,
-            funds, request.time_in_force, request.post_only, request.stp, instrument.maker_fee, instrument.taker_fee,
-            client_id, request.funds, request.conditions,
-        )  # fmt: skip
-        place = Place(
-            number, account, self.time, request.side, request.order_type, price, quantity, funds,
-            request.time_in_force, request.post_only, request.stp, instrument.maker_fee, instrument.taker_fee,
-            client_id, request.conditions,
-        )  # fmt: skip
+        accepted, place = accept(request, instrument, number, terms, self.time)
         return accepted, [(instrument.symbol, place)]
 
     def _amend(self, request: AmendRequest) -> Answer:
@@ -129,7 +114,8 @@ class Ledger(LedgerState):
         if refusal := amending.check_amend(request, order, instrument, self.limits):
             return _rejected(request, refusal)
         available = self.accounts.balance(order.account, hold_currency(order.side, order.instrument)).available
-        terms = amending.amend_terms(request, order, instrument, available, self.time)
+        rival = self.orders.get(order.rival)
+        terms = amending.amend_terms(request, order, rival, instrument, available, self.time)
         if isinstance(terms, Refusal):
             return _rejected(request, terms)
         return terms[0], [(order.instrument, terms[1])]
@@ -217,62 +203,9 @@ class Ledger(LedgerState):
         InstrumentRequest: _instrument,
     }
 
-    # --- what the books did ----------------------------------------------------------------------
-
-    def settle(self, symbol: str, entry: BookEntry, now_ns: int) -> list[LedgerEvent]:
-        """What an entry of a book's log means for the accounts of this shard, folded already; often nothing.
-
-        Each entry is to be settled once: the runtime keeps the position. Raises ``CorruptState`` if book and ledger
-        contradict each other.
-        """
-        instrument = self._instrument_of(symbol)
-        events: list[LedgerEvent] = []
-        last_price = 0
-        for event in entry.events:
-            kind = type(event)
-            if kind is Match:
-                last_price = event.price  # type: ignore[union-attr]  # a dispatch on the type itself, for its speed
-                self._settle_match(instrument, event, events)  # type: ignore[arg-type]
-            elif (kind is Done or kind is Change) and event.account % self.shards == self.shard:  # type: ignore[union-attr]
-                order = self.orders.known(event.order_id, event.account, symbol)  # type: ignore[union-attr]
-                if kind is Done:
-                    self._record(closure(order, event), events)  # type: ignore[arg-type]
-                elif event.reason == "amend":  # type: ignore[union-attr]
-                    self._record(amendment(order, instrument, event), events)  # type: ignore[arg-type]
-                elif order.quantity:  # a decrement of an order by funds leaves them held until it is done
-                    self._record(reduction(order, instrument, event.new_quantity), events)  # type: ignore[union-attr]
-            elif kind is AmendRefused and event.account % self.shards == self.shard:  # type: ignore[union-attr]
-                self._settle_refused(instrument, event, events)  # type: ignore[arg-type]
-        if last_price and self.last_prices.get(symbol) != last_price:
-            self._record(LastPrice(symbol, last_price), events)
-        if events:  # without them there is no log entry, and a folded state would not know the time
-            self.time = max(self.time, now_ns)
-        return events
-
-    def _settle_match(self, instrument: Instrument, match: Match, events: list[LedgerEvent]) -> None:
-        if match.maker_account % self.shards == self.shard:
-            order = self.orders.known(match.maker_order_id, match.maker_account, instrument.symbol)
-            self._record(fill(order, instrument, match, "M"), events)
-        if match.taker_account % self.shards == self.shard:
-            order = self.orders.known(match.taker_order_id, match.taker_account, instrument.symbol)
-            self._record(fill(order, instrument, match, "M" if match.auction else "T"), events)
-
-    def _settle_refused(self, instrument: Instrument, event: AmendRefused, events: list[LedgerEvent]) -> None:
-        order = self.orders.get(event.order_id)
-        if order is not None:
-            self._record(failed_amend(order, instrument, event), events)
-            return
-        failed = AmendFailed(event.request_id, event.account, event.order_id, instrument.symbol, event.reason)
-        self._record(failed, events)
-
-    def _record(self, event: LedgerEvent, events: list[LedgerEvent]) -> None:
-        self.fold(event)
-        events.append(event)
-
 
 def _rejected(
     request: OrderRequest | AmendRequest | CancelRequest | CancelAllRequest | TransferRequest, refusal: Refusal
 ) -> Answer:
-    account = request.account if 0 <= request.account <= risk.ACCOUNT_MAX else 0
     client_id = request.client_id if isinstance(request, OrderRequest | AmendRequest | CancelRequest) else ""
-    return Rejected(request.request_id, account, refusal.reason, refusal.message, client_id), []
+    return rejected(request.request_id, request.account, refusal, client_id), []

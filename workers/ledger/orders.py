@@ -31,7 +31,8 @@ class OpenOrder(msgspec.Struct, array_like=True, gc=False):
 
     ``hold`` is what it still holds, ``remaining`` what is left of ``quantity`` (0 for a market buy by funds),
     ``filled``, ``executed_value`` and ``fees`` what its trades add up to; ``amends`` are on their way, the oldest
-    first. Also its row in a snapshot: fields may only be added at the end, with a default.
+    first; ``rival`` is the order of its list that it and this one cancel (0: none any more). Also its row in a
+    snapshot: fields may only be added at the end, with a default.
     """
 
     order_id: int
@@ -59,6 +60,7 @@ class OpenOrder(msgspec.Struct, array_like=True, gc=False):
     fee_rest: int = 0
     conditions: Conditions | None = None
     amends: tuple[AskedAmend, ...] = ()
+    rival: int = 0
 
     @property
     def kind(self) -> IdKind:

@@ -19,6 +19,7 @@ from shared.messages import (
 )
 from shared.settings import Settings
 from workers.ledger.ledger import Ledger, Limits
+from workers.ledger.listing import Sent
 from workers.runtime import Batch
 from workers.store import Entries
 
@@ -80,6 +81,16 @@ class LedgerHandler:
             self._log.warning("an inbox entry is no request", source=origin, error=str(error))
             events, commands = self.ledger.refuse(str(error), self._clock()), []
         batch.log.append(encode(LedgerEntry(origin, self.ledger.time, events)))
+        self._send(commands, batch)
+
+    def tick(self, batch: Batch) -> None:
+        """Time has passed: let orders expire where nobody trades. Called about once a second, between two batches.
+
+        ``batch`` may come to have sends without a log entry or a position; it has to be committed like any other.
+        """
+        self._send(self.ledger.due(self._clock()), batch)
+
+    def _send(self, commands: Sent, batch: Batch) -> None:
         for symbol, command in commands:
             stream = self._outboxes.get(symbol) or keys.outbox(self._shard, symbol)
             batch.send(stream, encode(command))

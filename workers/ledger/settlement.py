@@ -31,7 +31,7 @@ from shared.messages import (
     Side,
     Transferred,
 )
-from workers.ledger.holds import charge, needed_hold
+from workers.ledger.holds import charge, needed_hold, still_needed
 from workers.ledger.orders import AskedAmend, OpenOrder
 
 MovementKind = Literal["transfer", "hold", "match", "fee"]
@@ -78,15 +78,18 @@ def fill(order: OpenOrder, instrument: Instrument, match: Match, liquidity: Liqu
     )  # fmt: skip
 
 
-def reduction(order: OpenOrder, instrument: Instrument, remaining: int) -> HoldReduced:
-    """The order has only ``remaining`` lots left, without a trade. Raises ``CorruptState`` if it had fewer."""
+def reduction(order: OpenOrder, instrument: Instrument, remaining: int, least: int = 0) -> HoldReduced:
+    """The order has only ``remaining`` lots left, without a trade. Raises ``CorruptState`` if it had fewer.
+
+    Here and below, ``least`` is what the order has to go on holding for its rival.
+    """
     if order.quantity and not 0 <= remaining <= order.remaining:
         raise _contradiction(order, f"was reduced to {remaining} lots, it has {order.remaining} left")
-    released = order.hold - needed_hold(order, instrument, remaining, order.filled, order.fee_rest)
+    released = order.hold - max(least, needed_hold(order, instrument, remaining, order.filled, order.fee_rest))
     return HoldReduced(order.account, order.order_id, order.instrument, remaining, released, order.side)
 
 
-def amendment(order: OpenOrder, instrument: Instrument, change: Change) -> Amended:
+def amendment(order: OpenOrder, instrument: Instrument, change: Change, least: int = 0) -> Amended:
     """The book has done the oldest amend on its way. Raises ``CorruptState`` if that is not the one it names."""
     asked, later = _answered(order, change.request_id)
     left = asked.quantity - order.filled if asked.quantity else order.remaining
@@ -94,18 +97,18 @@ def amendment(order: OpenOrder, instrument: Instrument, change: Change) -> Amend
         done = f"from {change.old_quantity} to {change.new_quantity} lots"
         raise _contradiction(order, f"was amended {done}, not from {order.remaining} to {left}")
     after = msgspec.structs.replace(order, price=change.price, amends=later)
-    released = order.hold - needed_hold(after, instrument, left, order.filled, order.fee_rest)
+    released = order.hold - max(least, needed_hold(after, instrument, left, order.filled, order.fee_rest))
     return Amended(
         change.request_id, order.account, order.order_id, order.instrument, order.side, change.price,
         asked.quantity or order.quantity, left, asked.stop_price, released,
     )  # fmt: skip
 
 
-def failed_amend(order: OpenOrder, instrument: Instrument, refused: AmendRefused) -> AmendFailed:
+def failed_amend(order: OpenOrder, instrument: Instrument, refused: AmendRefused, least: int = 0) -> AmendFailed:
     """The book has refused the oldest amend on its way. Raises ``CorruptState`` if that is not the one it names."""
     _, later = _answered(order, refused.request_id)
     after = msgspec.structs.replace(order, amends=later)
-    released = order.hold - needed_hold(after, instrument, order.remaining, order.filled, order.fee_rest)
+    released = order.hold - max(least, still_needed(after, instrument))
     return AmendFailed(
         refused.request_id, order.account, order.order_id, order.instrument, refused.reason, released, order.side
     )

@@ -22,6 +22,7 @@ from shared.messages import (
     AmendRequested,
     Closed,
     Filled,
+    HoldMoved,
     HoldReduced,
     InstrumentSet,
     LastPrice,
@@ -123,7 +124,7 @@ class LedgerState:
             event.order_id, event.account, event.instrument, event.side, event.order_type, event.price, event.quantity,
             event.funds, event.specified_funds, event.time_in_force, event.post_only, event.stp, event.maker_fee,
             event.taker_fee, event.client_id, event.request_id, self.time, event.hold, event.quantity,
-            conditions=event.conditions,
+            conditions=event.conditions, rival=event.rival,
         )  # fmt: skip
         self.orders.add(order)
 
@@ -137,6 +138,8 @@ class LedgerState:
         order.executed_value += event.cost
         order.fees += event.fee
         order.fee_rest = event.fee_rest
+        if order.rival:
+            self._part(order)
         self.last_prices[event.instrument] = event.price
 
     def _hold_reduced(self, event: HoldReduced) -> None:
@@ -171,6 +174,19 @@ class LedgerState:
         order = self.orders.known(event.order_id, event.account, event.instrument)
         self.accounts.move(movements(event))
         self.orders.remove(order)
+        if order.rival:
+            self._part(order)
+
+    def _part(self, order: OpenOrder) -> None:
+        """Two rivals share their holds until one of them is filled or closed."""
+        rival = self.orders.get(order.rival)
+        order.rival = 0
+        if rival is not None:
+            rival.rival = 0
+
+    def _hold_moved(self, event: HoldMoved) -> None:
+        self.orders.known(event.from_order_id, event.account, event.instrument).hold -= event.amount
+        self.orders.known(event.order_id, event.account, event.instrument).hold += event.amount
 
     def _transferred(self, event: Transferred) -> None:
         self.accounts.move(movements(event))
@@ -194,6 +210,7 @@ class LedgerState:
         AmendRequested: _amend_requested,
         Amended: _amended,
         AmendFailed: _amend_failed,
+        HoldMoved: _hold_moved,
         Transferred: _transferred,
         InstrumentSet: _instrument_set,
         LastPrice: _last_price,
