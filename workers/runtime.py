@@ -31,6 +31,7 @@ EXIT_ERROR = 3
 """Exit code of a worker that stopped for a reason it could name; the reason is its last line on stderr."""
 BEAT_S = 1.0
 TRIM_S = 5.0
+TICK_S = 1.0
 
 
 class Batch:
@@ -60,6 +61,9 @@ class Handler(Protocol):
 
     def handle(self, source: str, entries: Entries, batch: Batch) -> None:
         """Apply the entries of one source and put the effects into ``batch``."""
+
+    def tick(self, batch: Batch) -> None:
+        """About a second has passed. What is to be done by then goes into ``batch``; it reads nothing."""
 
     def fold(self, payload: bytes) -> None:
         """Follow one recorded entry of the own log."""
@@ -94,7 +98,7 @@ class Runtime:
         self._commit: Commit | None = None  # under way
         self._snapshot_at = 0
         self._state = "starting"
-        self._next_beat = self._next_trim = self._next_renewal = 0.0
+        self._next_beat = self._next_trim = self._next_renewal = self._next_tick = 0.0
 
     def run(self) -> None:
         """Own, recover and serve, again and again after each refusal, until told to stop."""
@@ -172,9 +176,10 @@ class Runtime:
             self._ask(read)
             for source, entries in streams:
                 self._handler.handle(source, entries, batch)
+            self._tick_if_due(batch)
             if not self._settle_commit():
                 return
-            if positions:
+            if positions or batch.log or batch.sends:
                 self._start_commit(batch, positions)
             if not self._upkeep() or not self._snapshot_if_due():
                 return
@@ -182,6 +187,12 @@ class Runtime:
 
     def _ask(self, read: dict[str, str]) -> None:
         self._store.send_read({one: read.get(one, "0-0") for one in self._handler.sources()}, self._settings.batch)
+
+    def _tick_if_due(self, batch: Batch) -> None:
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_S
+            self._handler.tick(batch)
 
     def _start_commit(self, batch: Batch, positions: dict[str, str]) -> None:
         before = self._standing

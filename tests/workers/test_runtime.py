@@ -40,6 +40,9 @@ class Adder:
             if int(payload) % 2 == 0:
                 batch.send(OUTBOX, payload)
 
+    def tick(self, batch):
+        pass
+
     def fold(self, payload):
         self.total = int(payload)
 
@@ -190,6 +193,31 @@ def test_the_loop_reads_handles_and_commits(redis_url, client):
     run_until(redis_url, adder, lambda: client.xlen(keys.log(TAG)) == 4)
     assert [fields[b"d"] for _, fields in client.xrange(keys.log(TAG))] == [b"1", b"3", b"6", b"10"]
     assert [fields[b"d"] for _, fields in client.xrange(OUTBOX)] == [b"2", b"4"]
+
+
+class Clock(Adder):
+    """Sends the hour when it ticks, without a log entry and without having read anything; so often, then no more."""
+
+    def __init__(self, ticks):
+        super().__init__()
+        self.left = ticks
+
+    def tick(self, batch):
+        if self.left:
+            self.left -= 1
+            batch.send(OUTBOX, b"%d o'clock" % self.left)
+
+
+def test_a_tick_is_committed_where_nothing_is_read(redis_url, client):
+    """What a machine does because time passes reaches its outbox in quiet times too, each once, also after work."""
+    clock = Clock(2)
+    run_until(redis_url, clock, lambda: client.xlen(OUTBOX) == 2)
+    client.xadd(SOURCE, {"d": b"4"})
+    again = Clock(1)
+    run_until(redis_url, again, lambda: client.xlen(OUTBOX) == 4)
+    sent = [fields[b"d"] for _, fields in client.xrange(OUTBOX)]
+    assert sent[:2] == [b"1 o'clock", b"0 o'clock"]
+    assert sorted(sent[2:]) == [b"0 o'clock", b"4"]
 
 
 @pytest.mark.parametrize("snapshot_every", [1, 3, 1000])

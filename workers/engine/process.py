@@ -40,6 +40,9 @@ class EngineHandler:
         except (msgspec.MsgspecError, CorruptState) as error:
             raise CorruptState(f"{self.symbol}: entry {identifier.decode()} of {source}: {error}") from error
 
+    def tick(self, batch: Batch) -> None:
+        """A book has no clock: what expires, it learns from a ledger's ``Tick``."""
+
     def fold(self, payload: bytes) -> None:
         """Follow one entry of the own log."""
         self.book.fold_entry(decode_book_entry(payload))
