@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -10,6 +11,9 @@ from alembic import command
 import migrations
 from shared.schema import metadata
 from tests.servers import PostgreSQL, Valkey
+
+hypothesis.settings.register_profile("matchbox", deadline=None)  # a busy machine makes any example slow
+hypothesis.settings.load_profile("matchbox")
 
 
 @pytest.fixture(scope="session")
