@@ -5,39 +5,18 @@ from importlib import metadata
 from typing import Any
 
 import click
-import msgspec
 from redis.exceptions import RedisError
 
-from cluster import background, instruments, logs
+from cluster import background, logs
 from cluster import status as cluster_status
 from cluster.commands import log_folder
+from cluster.instrument_commands import instrument
 from cluster.record import read_record
 from cluster.session import Session, settings_with
 from cluster.settings_help import SettingsCommand
+from cluster.terminal import Commands, data_option, echo, json_option, print_json, print_table
 from cluster.welcome import address, welcome
 from shared import keys
-from shared.errors import MatchboxError
-from shared.instrument import DEFAULT_SCALE, price_text, quantity_text
-
-WIDE = 180
-"""Columns of a table that does not go to a terminal."""
-
-
-class Commands(click.Group):
-    """Commands whose expected errors are one line and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except MatchboxError as error:
-            raise click.ClickException(str(error)) from error
-        except RedisError as error:
-            raise click.ClickException(f'Redis does not answer ({error}); see "matchbox status"') from error
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """Commands in the order in which they are of use, not by name."""
-        return list(self.commands)
 
 
 def version() -> str:
@@ -46,29 +25,6 @@ def version() -> str:
         return metadata.version("matchbox")
     except metadata.PackageNotFoundError:
         return "(not installed)"
-
-
-def echo(line: str) -> None:
-    """Print, also when whoever read our output has gone: the cluster goes on."""
-    with contextlib.suppress(BrokenPipeError):
-        click.echo(line)
-
-
-def print_table(table: Any) -> None:
-    """Print a rich table: as wide as the terminal, or wide enough if there is none."""
-    from rich.console import Console
-
-    console = Console()
-    Console(width=None if console.is_terminal else WIDE, highlight=False).print(table)
-
-
-def print_json(value: Any) -> None:
-    """Print as JSON that people can read, too."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
-
-
-data_option = click.option("--data", metavar="DIR", help="Data folder of the cluster [default: .matchbox].")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(
@@ -177,93 +133,7 @@ def show_logs(name: str | None, follow: bool, lines: int, data: str | None) -> N
                 click.echo(line if name else f"{source}: {line}")
 
 
-# --- instruments ---
-
-
-@cli.group(cls=Commands)
-def instrument() -> None:
-    """Change the instruments of the running cluster."""
-
-
-@instrument.command(
-    name="add",
-    epilog="""\b
-Examples:
-  matchbox instrument add BTC-USD --tick 0.01 --lot 0.00000001
-  matchbox instrument add ACME-EUR --tick 0.05 --lot 1 --maker-fee-bps 0 --taker-fee-bps 2.5 --max-size 10000""",
-)
-@click.argument("symbol")
-@click.option("--tick", required=True, help="Smallest step of the price, as in 0.01.")
-@click.option("--lot", required=True, help="Smallest step of the size, as in 0.001.")
-@click.option("--maker-fee-bps", default="0", show_default=True, help="Fee of the resting side, in basis points.")
-@click.option("--taker-fee-bps", default="0", show_default=True, help="Fee of the arriving side, in basis points.")
-@click.option("--min-size", help="Smallest order [default: one lot].")
-@click.option("--max-size", help="Largest order.")
-@click.option("--max-price", help="Highest price.")
-@click.option(
-    "--collar-percent", default="10", show_default=True, help="How far from the last trade a market order goes."
-)
-@click.option("--base-scale", default=DEFAULT_SCALE, show_default=True, help="Decimal places of the base currency.")
-@click.option("--quote-scale", default=DEFAULT_SCALE, show_default=True, help="Decimal places of the quote currency.")
-@data_option
-def add_instrument(symbol: str, tick: str, lot: str, data: str | None, **rules: Any) -> None:
-    """Add SYMBOL, as in BTC-USD, and start its engine."""
-    made = instruments.define(symbol, tick, lot, **rules)
-    instruments.add(Session(data).redis, made)
-    click.echo(f"{symbol} is open for trading")
-
-
-@instrument.command(name="list")
-@data_option
-@json_option
-def list_instruments(data: str | None, as_json: bool) -> None:
-    """List the instruments and their rules."""
-    from rich.table import Table
-
-    found = instruments.listing(Session(data).redis)
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        click.echo("no instruments yet; add one: matchbox instrument add BTC-USD --tick 0.01 --lot 0.00000001")
-        return
-    table = Table("symbol", "mode", "tick", "lot", "maker bps", "taker bps", "min size", "max price", box=None)
-    for one in found:
-        fees = (instruments.bps_text(one.maker_fee), instruments.bps_text(one.taker_fee))
-        limits = (quantity_text(one, one.min_quantity), price_text(one, one.max_price))
-        table.add_row(one.symbol, one.mode, one.tick, one.lot, *fees, *limits)
-    print_table(table)
-
-
-@instrument.command()
-@click.argument("symbol")
-@data_option
-def halt(symbol: str, data: str | None) -> None:
-    """Refuse new orders for SYMBOL until it is resumed."""
-    instruments.set_mode(Session(data).redis, symbol, "halted")
-    click.echo(f'{symbol} is halted; "matchbox instrument resume {symbol}" opens it again')
-
-
-@instrument.command()
-@click.argument("symbol")
-@data_option
-def resume(symbol: str, data: str | None) -> None:
-    """Trade SYMBOL again, also after its engine was given up."""
-    instruments.resume(Session(data).redis, symbol)
-    click.echo(f"{symbol} is open for trading")
-
-
-@instrument.command()
-@click.argument("symbol")
-@data_option
-def remove(symbol: str, data: str | None) -> None:
-    """Take SYMBOL away. It must have no open orders; its logs stay."""
-    from cluster.delisting import remove as remove_instrument
-
-    session = Session(data)
-    with session.database() as database:
-        remove_instrument(session.redis, database, symbol)
-    click.echo(f"{symbol} is removed")
+cli.add_command(instrument)
 
 
 # --- users ---

@@ -4,6 +4,7 @@ The hash ``matchbox:instruments`` says what the supervisors run; the rules in fo
 whatever changes them is a logged request like any other.
 """
 
+import time
 import uuid
 from typing import Any
 
@@ -22,7 +23,7 @@ from shared.instrument import (
     price_ticks,
     quantity_lots,
 )
-from shared.messages import InstrumentRequest
+from shared.messages import FIELD, Configured, InstrumentRequest, Match, decode_book_entry
 from shared.submit import Refused, Submitter
 
 DEMO_INSTRUMENTS = (
@@ -33,6 +34,17 @@ DEMO_INSTRUMENTS = (
 
 _decode = msgspec.json.Decoder(Instrument).decode
 encode = msgspec.json.Encoder().encode
+OPEN_MODES: tuple[Mode, ...] = ("online", "post-only", "limit-only", "cancel-only", "auction")
+"""Modes a person puts an instrument into; "halt" and "remove" have their own commands."""
+POLL_S = 0.05
+
+
+class Uncrossing(msgspec.Struct, frozen=True):
+    """What an auction traded: ``price`` in ticks (0: nobody met), ``quantity`` in lots, and in how many trades."""
+
+    price: int
+    quantity: int
+    trades: int
 
 
 def request(instrument: Instrument) -> InstrumentRequest:
@@ -51,8 +63,10 @@ def define(
     max_size: str | None = None,
     max_price: str | None = None,
     collar_percent: str = "10",
+    price_collar_percent: str = "0",
     base_scale: int = DEFAULT_SCALE,
     quote_scale: int = DEFAULT_SCALE,
+    mode: Mode = "online",
 ) -> Instrument:
     """An instrument from what a person writes: basis points, percent, decimal sizes. Raises ``InvalidInput``."""
     rules: dict[str, Any] = {
@@ -61,6 +75,8 @@ def define(
         "maker_fee": _millionths(maker_fee_bps, 100, f"{symbol}: maker fee"),
         "taker_fee": _millionths(taker_fee_bps, 100, f"{symbol}: taker fee"),
         "collar": _millionths(collar_percent, 10_000, f"{symbol}: collar"),
+        "price_collar": _millionths(price_collar_percent, 10_000, f"{symbol}: price collar"),
+        "mode": mode,
     }
     widest = make_instrument(symbol, tick, lot, **rules)
     if min_size is not None:
@@ -128,6 +144,32 @@ def set_mode(client: Any, symbol: str, mode: Mode) -> Instrument:
     Submitter(client, shard_count(client)).submit_to_all(request(instrument))
     client.hset(keys.INSTRUMENTS, symbol, encode(instrument))
     return instrument
+
+
+def end_auction(client: Any, symbol: str, mode: Mode = "online", timeout_s: float = 10.0) -> Uncrossing:
+    """Leave the auction for ``mode``, and answer what it traded.
+
+    Raises ``InvalidInput`` if the instrument is in no auction, ``Unavailable`` if its book does not answer in time.
+    """
+    if find(client, symbol).mode != "auction":
+        raise InvalidInput(f'{symbol} is in no auction; "matchbox instrument mode {symbol} auction" begins one')
+    log = keys.log(keys.instrument_tag(symbol))
+    newest = client.xrevrange(log, count=1)
+    position = newest[0][0] if newest else b"0-0"
+    set_mode(client, symbol, mode)
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        for entry_id, fields in client.xrange(log, min=b"(" + position):
+            position, events = entry_id, decode_book_entry(fields[FIELD]).events
+            if any(isinstance(event, Configured) and event.instrument.mode == mode for event in events):
+                return _uncrossing([event for event in events if isinstance(event, Match)])
+        time.sleep(POLL_S)
+    raise Unavailable(f'{symbol} ends its auction as soon as its engine runs; see "matchbox status"')
+
+
+def _uncrossing(matches: list[Match]) -> Uncrossing:
+    price = matches[0].price if matches else 0
+    return Uncrossing(price, sum(match.quantity for match in matches), len(matches))
 
 
 def resume(client: Any, symbol: str) -> Instrument:

@@ -62,6 +62,9 @@ def test_a_person_runs_an_exchange(folder):
         (listed,) = json.loads(works("instrument", "list", "--json", *at, cwd=folder))
         assert (listed["symbol"], listed["mode"]) == ("BTC-USD", "halted")
         works("instrument", "resume", "BTC-USD", *at, cwd=folder)
+        works("instrument", "mode", "BTC-USD", "post-only", *at, cwd=folder)
+        assert json.loads(works("instrument", "list", "--json", *at, cwd=folder))[0]["mode"] == "post-only"
+        assert "nobody met" in works("instrument", "auction", "BTC-USD", "--seconds", "1", *at, cwd=folder)
         works("instrument", "remove", "BTC-USD", *at, cwd=folder)
         wait_for(lambda: "engine:BTC-USD" not in rows(folder), 10, "engine stopped")
         assert "PostgreSQL" in works("logs", "postgres", "-n", "50", *at, cwd=folder)

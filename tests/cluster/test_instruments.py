@@ -10,10 +10,11 @@ def test_people_write_basis_points_percent_and_decimals():
     """What is written in the usual units becomes ticks, lots and parts per million, exactly."""
     made = define(
         "BTC-USD", "0.01", "0.001", maker_fee_bps="2.5", taker_fee_bps="20", min_size="0.01", max_size="100",
-        max_price="1000000", collar_percent="7.5",
+        max_price="1000000", collar_percent="7.5", price_collar_percent="0.5", mode="auction",
     )  # fmt: skip
     assert (made.maker_fee, made.taker_fee, made.collar) == (250, 2000, 75_000)
     assert (made.min_quantity, made.max_quantity, made.max_price) == (10, 100_000, 100_000_000)
+    assert (made.price_collar, made.mode) == (5_000, "auction")
     assert bps_text(made.maker_fee) == "2.5"
 
 
