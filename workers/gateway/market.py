@@ -6,10 +6,11 @@ from collections.abc import Iterable
 import msgspec
 
 from shared.instrument import Instrument
-from shared.messages import Activate, BookEntry, Change, Configured, Done, ListPlaced, Match, Open, Received, Side
-from shared.order_id import SHARD_BITS, to_uuid
+from shared.messages import Activate, BookEntry, Change, Done, ListPlaced, Match, Open, Received, Side
+from shared.order_id import SHARD_BITS
 from workers.engine.book import OrderBook
-from workers.gateway.render import Texts, iso
+from workers.gateway.book_answer import book_answer
+from workers.gateway.render import Texts
 from workers.gateway.window import Stats, Window
 
 TRADES_KEPT = 1000
@@ -45,7 +46,7 @@ class Market:
         self.window = Window()
         self.has_past = False
         """Whether trades and figures reach back to before this process: PostgreSQL has been read."""
-        self._rendered: dict[int, tuple[tuple[int, int], bytes]] = {}
+        self._rendered: dict[int, tuple[tuple[int, int, str], bytes]] = {}
         self._received: dict[int, int] = {}
         for side in (book.bids, book.asks):
             for order in side.living():
@@ -98,22 +99,28 @@ class Market:
     def touched(self, entry: BookEntry) -> list[tuple[Side, int]]:
         """Price levels that ``entry`` changes; to be asked before it is folded."""
         found: dict[tuple[Side, int], None] = {}
-        opened = set()
+        opened: dict[int, tuple[Side, int]] = {}
         for event in entry.events:
-            if isinstance(event, Open):
-                opened.add(event.order_id)
-                found[event.side, event.price] = None
-            elif isinstance(event, Match):
-                found[event.side, event.price] = None
-            elif isinstance(event, Change | Done):
-                resting = self.book.find(event.order_id)
-                if resting is not None:
-                    found[resting.side, resting.price] = None
-                elif event.order_id in opened:
-                    found[event.side, event.price] = None
-            elif isinstance(event, Configured):
-                continue
+            kind = event.__class__
+            if kind is Open:
+                place = opened[event.order_id] = (event.side, event.price)  # type: ignore[union-attr]  # see follow
+                found[place] = None
+            elif kind is Match:
+                ids = (event.maker_order_id, event.taker_order_id)  # type: ignore[union-attr]
+                self._touch(ids if event.auction else ids[:1], opened, found)  # type: ignore[union-attr]
+            elif kind is Change or kind is Done:
+                self._touch((event.order_id,), opened, found)  # type: ignore[union-attr]
         return list(found)
+
+    def _touch(
+        self, ids: Iterable[int], opened: dict[int, tuple[Side, int]], found: dict[tuple[Side, int], None]
+    ) -> None:
+        """Where these orders rest, if they do: in an auction they trade at another price than their own."""
+        for order_id in ids:
+            resting = self.book.find(order_id)
+            place = opened.get(order_id) or (resting and (resting.side, resting.price))
+            if place:
+                found[place] = None
 
     def level(self, side: Side, price: int) -> int:
         """The quantity resting at a price."""
@@ -121,27 +128,13 @@ class Market:
         return level.quantity if level else 0
 
     def rendered_book(self, level: int) -> bytes:
-        """The book as JSON, rendered once per state of the book: 1 best prices, 2 price levels, 3 single orders."""
-        stamp = (self.book.sequence, self.book.time)
+        """The book as JSON (``BookAnswer``), rendered once per state of the book."""
+        stamp = (self.book.sequence, self.book.time, self.instrument.mode)
         known = self._rendered.get(level)
         if known is None or known[0] != stamp:
-            answer = {
-                "sequence": self.book.sequence,
-                "bids": self._rows("buy", level),
-                "asks": self._rows("sell", level),
-                "time": iso(self.book.time),
-                "auction_mode": False,
-            }
+            answer = book_answer(self.book, self.texts, level)
             known = self._rendered[level] = (stamp, msgspec.json.encode(answer))
         return known[1]
-
-    def _rows(self, side: Side, level: int) -> list[list[str | int]]:
-        price, size = self.texts.price, self.texts.size
-        if level == 3:
-            orders = self.book.resting(side)
-            return [[price(order.price), size(order.remaining), to_uuid(order.order_id)] for order in orders]
-        levels = self.book.levels(side, 1 if level == 1 else 0)
-        return [[price(at), size(quantity), count] for at, quantity, count in levels]
 
     def stats(self, now_ns: int) -> Stats:
         """The figures of the last 24 hours."""
