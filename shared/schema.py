@@ -3,6 +3,14 @@
 All money, prices and quantities are integers in the units of ``shared.messages``; times are nanoseconds. The rows
 are what the logs say: ``positions`` holds, per log, the entry up to which that is so, and moves in the same
 transaction as the rows.
+
+Each table follows logs of one kind, since the logs do not wait for each other: ``orders``, ``fills``, ``balances`` and
+``movements`` the ledgers', ``instruments``, ``resting_orders``, ``waiting_orders``, ``list_orders`` and ``trades`` the
+books'. Where an order is therefore takes a look at both: ``ORDER_STATUS``.
+
+With ``orders`` for the terms that never change, the books' tables hold all that a book is: who rests in which order
+(``priority``), which stops sleep (the oldest first), which orders of lists wait, and which belong together. A list is
+what is left of it: its parent while its legs wait, those of its legs that still rest, sleep or wait.
 """
 
 from sqlalchemy import (
@@ -18,6 +26,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    case,
+    exists,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -61,6 +71,7 @@ instruments = Table(
     Column("symbol", Text, primary_key=True),
     Column("definition", JSONB, nullable=False),
     Column("sequence", BigInteger, nullable=False, server_default="0", comment="last public sequence of its book"),
+    Column("time", BigInteger, nullable=False, server_default="0", comment="of its book's last entry"),
 )
 
 orders = Table(
@@ -93,6 +104,14 @@ orders = Table(
     Column("done_reason", Text, nullable=False, server_default=""),
     Column("cause", Text, nullable=False, server_default=""),
     Column("done_at", BigInteger, nullable=False, server_default="0"),
+    Column("conditions", JSONB(none_as_null=True), comment="shared.messages.Conditions as of now; null: a plain order"),
+    Column(
+        "rival",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="the two share their holds until one is filled or closed",
+    ),
 )
 Index("orders_by_account", orders.c.account, orders.c.order_id.desc())
 Index("orders_by_client_id", orders.c.account, orders.c.client_id, postgresql_where=orders.c.client_id != "")
@@ -105,9 +124,52 @@ resting_orders = Table(
     Column("account", BigInteger, nullable=False),
     Column("side", Text, nullable=False),
     Column("price", BigInteger, nullable=False),
-    Column("remaining", BigInteger, nullable=False),
+    Column("remaining", BigInteger, nullable=False, comment="of an iceberg: what it shows"),
     Column("priority", BigInteger, nullable=False, comment="sequence at which it came to the back of its level"),
+    Column("hidden", BigInteger, nullable=False, server_default="0", comment="what an iceberg does not show"),
 )
+
+waiting_orders = Table(
+    "waiting_orders",
+    metadata,
+    Column("order_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("instrument", Text, nullable=False, index=True),
+    Column("account", BigInteger, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("status", Text, nullable=False, comment="active (a stop that sleeps) or pending (waits in its list)"),
+    Column("price", BigInteger, nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column(
+        "stop_price",
+        BigInteger,
+        nullable=False,
+        comment="where it stood at its last event; a trailing stop has followed the trades since",
+    ),
+    Column("priority", BigInteger, nullable=False, comment="sequence at which it fell asleep; 0 while it is pending"),
+)
+
+list_orders = Table(
+    "list_orders",
+    metadata,
+    Column("order_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("instrument", Text, nullable=False, index=True),
+    Column("list_id", BigInteger, nullable=False, index=True, comment="the first of its orders"),
+    Column("kind", Text, nullable=False, comment="oco, oto or otoco"),
+    Column("position", Integer, nullable=False, comment="from 0; the parent of oto and otoco is the first"),
+    Column("first_fill", Boolean, nullable=False),
+)
+
+ORDER_STATUS = case(
+    (orders.c.settled, "done"),
+    (exists().where(resting_orders.c.order_id == orders.c.order_id), "open"),
+    (exists().where(waiting_orders.c.order_id == orders.c.order_id, waiting_orders.c.status == "active"), "active"),
+    else_="pending",
+)
+"""Where an order is: done, open (rests), active (a stop that sleeps), or pending: on its way, or waiting in its list.
+
+To be selected from ``orders``. PostgreSQL may be further in the book's log than in the ledger's: an order that left its
+book is pending for that moment.
+"""
 
 trades = Table(
     "trades",

@@ -252,9 +252,9 @@ def test_a_trailing_stop_tells_where_it_stands_and_its_owner_by_what(venue):
     venue.do(place(11, "sell", 0, 5, stop="loss", trail_bps=150, order_type="market"))
     first, second = full.of("activate")
     assert ("stop_price" in first, second["stop_price"]) == (False, "0.98")
-    assert [message.get("trail") for message in own.of("activate")] == ["0.03", None]
+    assert [message.get("trail_price") for message in own.of("activate")] == ["0.03", None]
     assert [message.get("trail_bps") for message in own.of("activate")] == [None, 150]
-    assert "trail" not in first
+    assert "trail_price" not in first
 
 
 def test_an_iceberg_shows_a_part_and_its_owner_hears_of_the_rest(venue):

@@ -6,7 +6,18 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from shared.instrument import Instrument
-from shared.messages import BookEntry, BookEvent, Change, Done, Match, Open, Received, Side
+from shared.messages import (
+    Activate,
+    BookEntry,
+    BookEvent,
+    Change,
+    Done,
+    ListPlaced,
+    Match,
+    Open,
+    Received,
+    Side,
+)
 from shared.order_id import SHARD_BITS, to_uuid
 from workers.engine.book import OrderBook
 from workers.gateway.render import Texts, iso
@@ -52,6 +63,8 @@ class Market:
         for side in (book.bids, book.asks):
             for order in side.living():
                 self._note_received(order.order_id)
+        for waiting in (*(one.order for one in book.sleeping()), *book.pending()):
+            self._note_received(waiting.order_id)
 
     @property
     def symbol(self) -> str:
@@ -77,11 +90,13 @@ class Market:
 
     def _note(self, event: BookEvent, time: int) -> None:
         kind = event.__class__
-        if kind is Received:
+        if kind is Received or kind is Activate:
             self._note_received(event.order_id)  # type: ignore[union-attr]  # told apart by class, for speed
         elif kind is Match:
             self.trades.append(trade_of(event, time))  # type: ignore[arg-type]
             self.window.add(time, event.price, event.quantity)  # type: ignore[union-attr]
+        elif kind is ListPlaced:
+            self._note_received(max(order.order_id for order in event.orders))  # type: ignore[union-attr]
 
     def _went_on(self, number: int) -> None:
         self.position = number

@@ -275,7 +275,7 @@ def _terms(order: Received | Activate | Place, texts: Texts) -> Message:
         if conditions.display_quantity:
             found["display_size"] = texts.size(conditions.display_quantity)
         if conditions.trail:
-            found["trail"] = texts.price(conditions.trail)
+            found["trail_price"] = texts.price(conditions.trail)
         if conditions.trail_bps:
             found["trail_bps"] = conditions.trail_bps
     return found
