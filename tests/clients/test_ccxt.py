@@ -181,7 +181,7 @@ def test_a_book_under_maintenance(cluster, alice, mode):
 
 
 def test_stops_of_a_ccxt_user(cluster, alice, bob):
-    """The params stopPrice and triggerPrice make stops, as ccxt names them; its own fields and ours pass side by side."""
+    """The params stopPrice and triggerPrice make stops, in ccxt's words; its own fields and ours pass side by side."""
     alice.create_order("ETH/USD", "limit", "buy", 0.01, 100)
     rests = bob.create_order("BTC/USD", "limit", "sell", 0.01, 100)
     alice.create_order("BTC/USD", "limit", "buy", 0.01, 100)
