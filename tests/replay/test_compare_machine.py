@@ -3,12 +3,12 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import InvalidInput
 from shared.messages import Side
 from workers.replay.compare.comparison import Comparison
 from workers.replay.compare.findings import Findings
 from workers.replay.compare.knowledge import gather
 from workers.replay.exchange_event import Record
+from workers.replay.steps import Unreadable
 
 RECORDS = st.builds(
     Record, st.sampled_from("AAAACMTTFFFR"), st.sampled_from("BBBAAAN"), st.integers(97, 103), st.integers(1, 5),
@@ -34,8 +34,7 @@ def test_any_records(records):
     """Every aggressor is equal or an exception, and afterwards the engine's book is the recorded one."""
     try:
         known = gather("file", iter(records), no_progress)
-    except InvalidInput as error:
-        assert str(error).startswith("file: ")
+    except Unreadable:
         return
     findings = Findings("file", known, "1")
     comparison = Comparison(known, findings)
