@@ -22,8 +22,8 @@ class Comparison:
     def __init__(self, known: Knowledge, findings: Findings) -> None:
         self._known = known
         self._findings = findings
-        self._book = RecordedBook()
-        self._mirror = Mirror(self._book, known.owners, known.icebergs)
+        self.recorded = RecordedBook()
+        self.mirror = Mirror(self.recorded, known.owners, known.icebergs)
         self._parts = iter(known.before)
 
     def run(self, found: Iterable[Record], progress: Progress) -> None:
@@ -42,24 +42,24 @@ class Comparison:
         self._findings.from_before = set(orders)
         for order, one in orders.items():
             hidden = self._known.icebergs[order].hidden if order in self._known.icebergs else 0
-            self._book.put(order, one._replace(price=one.price // self._known.tick, hidden=hidden))
-            self._mirror.touch(order)
+            self.recorded.put(order, one._replace(price=one.price // self._known.tick, hidden=hidden))
+            self.mirror.touch(order)
         self._collect_if_crossed(0)
-        self._mirror.mend()
+        self.mirror.mend()
 
     def _take(self, event: ExchangeEvent) -> None:
-        follow(self._book, event, self._known.icebergs)
+        follow(self.recorded, event, self._known.icebergs)
         good = True
         if event.starts_late:
             self._findings.left_out("fills whose aggressor is before the recording", len(event.filled))
-        elif event.unclaimed and self._mirror.in_auction():
+        elif event.unclaimed and self.mirror.in_auction():
             self._uncross(event)
         elif event.aggressors or event.unclaimed:
             good = self._trading(event)
         else:
             good = self._quiet(event)
         cleared = self._touch(event)
-        wrong = self._mirror.mend()
+        wrong = self.mirror.mend()
         if cleared:
             self._start_part()
         else:
@@ -69,13 +69,13 @@ class Comparison:
         """Tell what the recording did. Returns whether it cleared the book."""
         modified, cleared = self._findings.modified, False
         for record in event.records:
-            self._mirror.touch(record.order)
+            self.mirror.touch(record.order)
             if record.action == "M" and record.order not in event.filled:
                 modified.add(record.order)
             elif record.action == "C":
                 modified.discard(record.order)
             elif record.action == "R":
-                self._mirror.touch(*self._mirror.book.orders)
+                self.mirror.touch(*self.mirror.book.orders)
                 cleared = True
         return cleared
 
@@ -84,14 +84,14 @@ class Comparison:
     def _uncross(self, event: ExchangeEvent) -> None:
         """An auction ends. Orders that only its fills tell of come before."""
         self._cancel(event.left_unfilled())
-        resting = self._mirror.book.orders
+        resting = self.mirror.book.orders
         known = {fill.order: resting[fill.order] for fill in event.unclaimed if fill.order in resting}
         unseen = unseen_orders(event.unclaimed, {order: (one.side, one.price) for order, one in known.items()})
         for one in unseen:
-            rest = self._book.orders.get(one.order)
+            rest = self.recorded.orders.get(one.order)
             left = one.filled + (rest.quantity + rest.hidden if rest is not None else 0)
-            self._mirror.place(one.order, one.side, rest.price if rest is not None else one.price, left, event.time)
-        self._findings.auction(event, self._mirror.leave_auction(event.time), len(unseen))
+            self.mirror.place(one.order, one.side, rest.price if rest is not None else one.price, left, event.time)
+        self._findings.auction(event, self.mirror.leave_auction(event.time), len(unseen))
         for record in event.others("AM"):
             if record.order not in event.filled:
                 self._come(record)
@@ -101,13 +101,13 @@ class Comparison:
         self._collect_if_crossed(event.time)
         events = [one for record in event.others("AM") for one in self._come(record)]
         self._cancel(event.left_unfilled())
-        if not self._book.crossed():
-            self._mirror.leave_auction(event.time)
+        if not self.recorded.crossed():
+            self.mirror.leave_auction(event.time)
         return self._findings.engine_only(event, events)
 
     def _trading(self, event: ExchangeEvent) -> bool:
         """Aggressors come. The engine has to prevent their self-matches; only what it leaves of them is canceled."""
-        self._mirror.leave_auction(event.time)
+        self.mirror.leave_auction(event.time)
         good, events = True, []
         if event.unclaimed:
             good = self._without_aggressor(event)
@@ -121,15 +121,15 @@ class Comparison:
         return self._findings.engine_only(event, events) and good
 
     def _aggress(self, one: Aggressor, time: int) -> list[BookEvent]:
-        resting = self._book.orders.get(one.order)
+        resting = self.recorded.orders.get(one.order)
         left = one.quantity + (resting.hidden if resting is not None else 0)
-        if one.order in self._mirror.book.orders:
-            return self._mirror.amend(one.order, one.price, left, time)
-        return self._mirror.place(one.order, one.side, one.price, left, time, rests=one.rests > 0)
+        if one.order in self.mirror.book.orders:
+            return self.mirror.amend(one.order, one.price, left, time)
+        return self.mirror.place(one.order, one.side, one.price, left, time, rests=one.rests > 0)
 
     def _without_aggressor(self, event: ExchangeEvent) -> bool:
         """Trades that came from orders of other instruments: if they took from one side, as one order would."""
-        resting = self._mirror.book.orders
+        resting = self.mirror.book.orders
         sides = {resting[fill.order].side for fill in event.unclaimed if fill.order in resting}
         if sides not in ({"buy"}, {"sell"}):
             self._findings.unclaimed(event)
@@ -142,23 +142,23 @@ class Comparison:
 
     def _come(self, record: Record) -> list[BookEvent]:
         """An order comes, or is modified, without having been filled in this event."""
-        wanted, resting = self._book.orders.get(record.order), self._mirror.book.orders.get(record.order)
+        wanted, resting = self.recorded.orders.get(record.order), self.mirror.book.orders.get(record.order)
         left = record.size + (wanted.hidden if wanted is not None else 0)
         if resting is None:
-            return self._mirror.place(record.order, SIDES[record.side], record.price, left, record.time)
+            return self.mirror.place(record.order, SIDES[record.side], record.price, left, record.time)
         if (resting.price, resting.left()) == (record.price, left):
             return []
-        return self._mirror.amend(record.order, record.price, left, record.time)
+        return self.mirror.amend(record.order, record.price, left, record.time)
 
     def _cancel(self, gone: Iterable[Record]) -> None:
         for record in gone:
-            resting = self._mirror.book.orders.get(record.order)
+            resting = self.mirror.book.orders.get(record.order)
             if resting is not None and resting.remaining > record.size:
-                self._mirror.amend(record.order, resting.price, resting.left() - record.size, record.time)
+                self.mirror.amend(record.order, resting.price, resting.left() - record.size, record.time)
             elif resting is not None:
-                self._mirror.cancel(record.order, record.time)
+                self.mirror.cancel(record.order, record.time)
 
     def _collect_if_crossed(self, time: int) -> None:
         """A book that is crossed without trades is one of orders that collect for an auction."""
-        if self._book.crossed():
-            self._mirror.enter_auction(time)
+        if self.recorded.crossed():
+            self.mirror.enter_auction(time)

@@ -91,9 +91,6 @@ class _Reading:
         follow(self._book, event, {})
 
     def _learn_owners(self, event: ExchangeEvent) -> None:
-        for taker in event.aggressors.values():
-            for fill in taker.fills:
-                self.owners.traded(taker.order, fill.order)
         comers = [(one.order, one.side, one.price) for one in event.aggressors.values()]
         if not comers and not event.unclaimed:
             comers = [(one.order, SIDES[one.side], one.price) for one in event.others("AM")]
@@ -101,8 +98,8 @@ class _Reading:
             return
         for gone in event.left_unfilled():
             for order, side, price in comers:
-                if SIDES[gone.side] != side and (gone.price <= price if side == "buy" else gone.price >= price):
-                    self.owners.link(gone.order, order)
+                if SIDES.get(gone.side) != side and (gone.price <= price if side == "buy" else gone.price >= price):
+                    self.owners.take_away(gone.order, order)
                     break
 
     def _learn_icebergs(self, event: ExchangeEvent) -> None:

@@ -1,38 +1,26 @@
 """Which orders have one owner, by what self-match prevention did."""
 
-from array import array
-
 
 class Owners:
-    """Which orders have one owner. An order is its owner's account, unless it is linked to another order."""
+    """Orders and whom they were taken away for. Two that have traded never come to have one owner that way.
+
+    (Of two that trade, one is filled and takes nobody away any more, so no later link leads to it.)
+    """
 
     def __init__(self) -> None:
-        self._links: dict[int, int] = {}
-        self._met = array("Q")
-        """Aggressor, maker, aggressor, maker ...: who has traded, and so is not of one owner."""
+        self._taken_for: dict[int, int] = {}
 
-    def root(self, order: int) -> int:
-        """The order that stands for all of its owner."""
-        while order in self._links:
-            order = self._links[order]
-        return order
-
-    def link(self, order: int, other: int) -> None:
-        """Two orders have one owner."""
-        first, second = self.root(order), self.root(other)
-        if first != second:
-            self._links[first] = second
-
-    def traded(self, taker: int, maker: int) -> None:
-        """Two orders have traded."""
-        self._met.extend((taker, maker))
+    def take_away(self, order: int, comer: int) -> None:
+        """An order was canceled, so that it would not meet one of its owner's."""
+        if comer not in self._taken_for and comer != order:
+            self._taken_for[order] = comer
 
     def accounts(self) -> dict[int, int]:
-        """Order -> account of those that are linked; a group of which two orders traded is none."""
-        wrong = set()
-        for taker, maker in zip(self._met[::2], self._met[1::2], strict=True):
-            root = self.root(taker)
-            if taker != maker and root == self.root(maker):
-                wrong.add(root)
-        grouped = {order: self.root(order) for order in (*self._links, *self._links.values())}
-        return {order: root for order, root in grouped.items() if root not in wrong}
+        """Order -> account, of all orders that share one."""
+        found = {}
+        for order in (*self._taken_for, *self._taken_for.values()):
+            account = order
+            while account in self._taken_for:
+                account = self._taken_for[account]
+            found[order] = account
+        return found
