@@ -14,7 +14,7 @@ from workers.engine.book import OrderBook
 OPEN_ORDER_COLUMNS = (
     "account", "instrument", "side", "order_type", "price", "quantity", "funds", "specified_funds", "time_in_force",
     "post_only", "stp", "maker_fee", "taker_fee", "client_id", "request_id", "hold", "remaining", "filled",
-    "executed_value", "fees", "fee_rest",
+    "executed_value", "fees", "fee_rest", "due",
 )  # fmt: skip
 
 
@@ -62,12 +62,17 @@ def _state(book):
             order[-1].pop("stop_price", None)
     state["pending"].sort(key=lambda place: place["order_id"])
     state["lists"].sort(key=lambda one: one[1])
+    for one in state["lists"]:
+        one[-1] = one[-1] and one[0] != 0  # whether it shrunk matters while it is one's parent
     return state
 
 
 def _assert_orders(url, market):
     found = {row["order_id"]: row for row in rows(url, "SELECT * FROM orders")}
     assert len(found) == sum(ledger.count for ledger in market.ledgers)
+    children: dict[int, list[int]] = {}
+    for order_id in sorted(found):
+        children.setdefault(found[order_id]["parent"], []).append(order_id)
     still_open = {order.order_id: order for ledger in market.ledgers for order in ledger.orders}
     assert {order_id for order_id, row in found.items() if not row["settled"]} == still_open.keys()
     for order_id, order in still_open.items():
@@ -78,10 +83,11 @@ def _assert_orders(url, market):
         assert (row["created_at"], row["done_reason"], row["done_at"]) == (order.time, "", 0)
         assert row["conditions"] == (order.conditions and msgspec.to_builtins(order.conditions))
         assert _rival_now(found, row) == order.rival
+        assert children.get(order_id, []) == list(order.children)
     for row in found.values():
         assert row["conditions"] is None or msgspec.convert(row["conditions"], Conditions)
         if row["settled"]:
-            assert row["hold"] == 0
+            assert (row["hold"], row["due"]) == (0, 0)
             assert row["done_reason"] in ("filled", "canceled", "rejected")
             assert row["done_at"] >= row["created_at"]
     _assert_statuses(url, market, found)

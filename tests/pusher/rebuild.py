@@ -95,4 +95,5 @@ def linked(members):
         return None
     parent = members[0]["order_id"] if is_waiting else 0
     first_fill = kind != "oco" and members[0]["first_fill"]
-    return OrderList(parent, [row["order_id"] for row in legs], is_waiting, first_fill)
+    shrunk = is_waiting and members[0]["shrunk"]
+    return OrderList(parent, [row["order_id"] for row in legs], is_waiting, first_fill, shrunk=shrunk)

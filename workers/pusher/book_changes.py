@@ -37,7 +37,8 @@ class BookChanges:
         self.resting_changes: dict[int, RestingChange] = {}
         self.waiting: dict[int, WaitingRow] = {}
         self.waiting_changes: dict[int, WaitingChange] = {}
-        self.listed: list[ListRow] = []
+        self.listed: dict[int, ListRow] = {}
+        self.shrunk: set[int] = set()
         self.gone: set[int] = set()
         self.trades: list[TradeRow] = []
         self._first: BookEvent | None = None
@@ -109,6 +110,8 @@ class BookChanges:
         """
         book.sequence = event.sequence
         order_id = event.order_id
+        if event.reason == "stp":
+            self._shrink(order_id)
         resting, waiting = self.opened.get(order_id), self.waiting.get(order_id)
         if waiting is not None:
             waiting.price, waiting.quantity, waiting.stop_price = event.price, event.new_quantity, event.stop_price
@@ -121,6 +124,12 @@ class BookChanges:
                 self.waiting_changes[order_id] = WaitingChange(
                     order_id, event.price, event.new_quantity, event.stop_price
                 )
+
+    def _shrink(self, order_id: int) -> None:
+        if (listed := self.listed.get(order_id)) is not None:
+            listed.shrunk = True
+        elif order_id != self._arriving:  # else it came on its own
+            self.shrunk.add(order_id)
 
     def _done(self, book: BookRow, event: Done, _time: int) -> None:
         book.sequence = event.sequence
@@ -139,8 +148,8 @@ class BookChanges:
     def _place_list(self, book: BookRow, event: ListPlaced, _time: int) -> None:
         """All its orders wait; those that are live at once arrive in the same entry."""
         for position, order in enumerate(event.orders):
-            self.listed.append(
-                ListRow(order.order_id, book.symbol, event.orders[0].order_id, event.kind, position, event.first_fill)
+            self.listed[order.order_id] = ListRow(
+                order.order_id, book.symbol, event.orders[0].order_id, event.kind, position, event.first_fill
             )
             stop_price = order.conditions.stop_price if order.conditions is not None else 0
             self.waiting[order.order_id] = WaitingRow(

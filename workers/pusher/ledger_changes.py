@@ -15,6 +15,7 @@ from shared.messages import (
     AmendRequested,
     Closed,
     Filled,
+    HoldFunded,
     HoldMoved,
     HoldReduced,
     LedgerEntry,
@@ -71,7 +72,8 @@ class LedgerChanges:
             event.order_id, event.account, event.instrument, event.side, event.order_type, event.price,
             event.quantity, event.funds, event.specified_funds, event.time_in_force, event.post_only, event.stp,
             storable(event.client_id), storable(event.request_id), event.maker_fee, event.taker_fee, event.hold,
-            event.quantity, time, conditions=event.conditions, rival=event.rival,
+            event.quantity, time, conditions=event.conditions, rival=event.rival, parent=event.parent,
+            due=event.due,
         )  # fmt: skip
 
     def _fill(self, event: Filled, time: int) -> None:
@@ -98,7 +100,7 @@ class LedgerChanges:
         order = self._order(event.order_id)
         order.hold -= event.released
         order.leave(event.remaining)
-        order.settled = True
+        order.settled, order.due = True, 0
         order.done_reason = event.reason
         order.cause = event.cause.value if event.cause else ""
         order.done_at = time
@@ -106,6 +108,11 @@ class LedgerChanges:
     def _move_hold(self, event: HoldMoved, _time: int) -> None:
         self._order(event.from_order_id).hold -= event.amount
         self._order(event.order_id).hold += event.amount
+
+    def _fund_hold(self, event: HoldFunded, _time: int) -> None:
+        order = self._order(event.order_id)
+        order.hold += event.amount
+        order.due -= event.amount
 
     def _ask_amend(self, event: AmendRequested, _time: int) -> None:
         if event.hold:
@@ -138,6 +145,7 @@ _STEPS: dict[type, Callable[[LedgerChanges, Any, int], None]] = {
     HoldReduced: LedgerChanges._reduce,
     Closed: LedgerChanges._close,
     HoldMoved: LedgerChanges._move_hold,
+    HoldFunded: LedgerChanges._fund_hold,
     AmendRequested: LedgerChanges._ask_amend,
     Amended: LedgerChanges._amend,
     AmendFailed: LedgerChanges._fail_amend,

@@ -76,6 +76,8 @@ class OrderRow(msgspec.Struct, gc=False):
     done_at: int = 0
     conditions: Conditions | None = None
     rival: int = 0
+    parent: int = 0
+    due: int = 0
 
     def leave(self, remaining: int) -> None:
         """Say what remains."""
@@ -96,6 +98,7 @@ class OrderChange(msgspec.Struct, gc=False):
     executed_value: int = 0
     fees: int = 0
     fee_rest: int | None = None
+    due: int = 0
     settled: bool = False
     done_reason: str = ""
     cause: str = ""
@@ -219,10 +222,17 @@ class ListRow(msgspec.Struct, gc=False):
     kind: str
     position: int
     first_fill: bool
+    shrunk: bool = False
 
 
 class Gone(msgspec.Struct, gc=False):
     """An order that is not where a row of an earlier batch may say."""
+
+    order_id: int
+
+
+class Shrunk(msgspec.Struct, gc=False):
+    """An order that self-trade prevention took something of; perhaps it is one of a list of an earlier batch."""
 
     order_id: int
 

@@ -42,6 +42,7 @@ from workers.pusher.rows import (
     PositionStart,
     RestingChange,
     RestingRow,
+    Shrunk,
     TradeRow,
     WaitingChange,
     WaitingRow,
@@ -78,7 +79,8 @@ def book_writes(changes: BookChanges) -> Iterator[Write]:
     yield CHANGE_WAITING, list(changes.waiting_changes.values())
     yield ADD_RESTING, list(changes.opened.values())
     yield ADD_WAITING, list(changes.waiting.values())
-    yield ADD_LISTED, changes.listed
+    yield ADD_LISTED, list(changes.listed.values())
+    yield SHRINK_LISTED, [Shrunk(one) for one in changes.shrunk]
 
 
 def _recordset(table: Table, kind: type[msgspec.Struct], **like: str) -> Any:
@@ -130,6 +132,7 @@ def _change_orders() -> Any:
             executed_value=now.executed_value + rows.c.executed_value,
             fees=now.fees + rows.c.fees,
             fee_rest=func.coalesce(rows.c.fee_rest, now.fee_rest),
+            due=case((rows.c.settled, 0), else_=now.due + rows.c.due),
             **{name: rows.c[name] for name in ("settled", "done_reason", "cause", "done_at")},
         )
         .where(now.order_id == rows.c.order_id)
@@ -187,6 +190,11 @@ def _remove_gone() -> Any:
     return delete(resting_orders).where(resting_orders.c.order_id == gone.c.order_id).add_cte(woken)
 
 
+def _shrink_listed() -> Any:
+    rows = _recordset(list_orders, Shrunk)
+    return update(list_orders).values(shrunk=True).where(list_orders.c.order_id == rows.c.order_id)
+
+
 START_POSITIONS = _insert(positions, PositionStart).on_conflict_do_nothing()
 MOVE_POSITIONS = _move_positions()
 SET_INSTRUMENTS = _set_instruments()
@@ -204,3 +212,4 @@ ADD_WAITING = _insert(waiting_orders, WaitingRow)
 CHANGE_WAITING = _change_waiting()
 REMOVE_GONE = _remove_gone()
 ADD_LISTED = _insert(list_orders, ListRow)
+SHRINK_LISTED = _shrink_listed()
