@@ -1,0 +1,1 @@
+"""The order book with its resting orders in C; ``book`` is there only where it was built. See ``book.pyx``."""
