@@ -43,10 +43,11 @@ $(SYNCED): requirements.lock .python-version
 	@touch $@
 
 # Builds the compiled order book where there is a C compiler; where not, the one in Python runs, not an old compiled one.
-$(INSTALLED): $(SYNCED) pyproject.toml $(wildcard $(COMPILED)/*.p*)
+$(INSTALLED): $(SYNCED) pyproject.toml setup.py $(wildcard $(COMPILED)/*.p*)
 	@rm -f $(COMPILED)/*.c $(COMPILED)/*.so
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation \
 		--reinstall-package matchbox --editable .
+	@$(BIN)/python -c "from workers.engine.core import order_book; print('order book:', order_book().core)"
 	@touch $@
 
 # Two at a time: most tests wait for processes. A file's tests stay together, since they share servers.

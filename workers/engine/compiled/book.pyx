@@ -1,4 +1,5 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, binding=False, always_allow_keywords=False, infer_types=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: binding=False, always_allow_keywords=False, infer_types=False
 """The order book with its resting orders in C: the same as ``workers.engine.book.OrderBook``, several times faster.
 
 What is here is the state (state.pxi, its structs in structs.pxd), the primitives and views of ``BookState`` on it, and
@@ -64,7 +65,7 @@ cdef list plain(CompiledState book, object command):
 cdef list plain_among_extras(CompiledState book, object command):
     """The same while there are stops or deadlines, if nothing is due and no lists are there."""
     heap = book.deadlines.heap
-    if book.lists.of_order or not book.is_online:
+    if book.lists.of_order or not book.is_hot:
         return None
     if heap and (heap[0][0] <= command.time or heap[0][0] <= book.time):
         return None

@@ -13,72 +13,67 @@ from workers.engine.placing import hold_to_collar
 cdef int64_t ANY_PRICE = -LIMIT
 cdef int64_t UNLIMITED = LIMIT
 
-cdef struct Taker:  # as in matching.py
+cdef struct Taker:  # as in matching.py; first what its order says
     PyObject* order
     PyObject* id_object
     PyObject* account_object
     PyObject* side
     PyObject* time_in_force
-    int64_t account
-    int64_t price
-    int64_t quantity
-    int64_t order_id
-    int64_t maker_fee
-    int64_t taker_fee
+    int64_t order_id, account, price, quantity, maker_fee, taker_fee
     int stp
-    bint post_only
-    bint is_limit
-    bint has_funds
+    bint post_only, is_limit, has_funds, by_funds
     Side* against
-    int64_t limit
-    int64_t remaining
-    int64_t funds
-    bint by_funds
-    int64_t total
+    int64_t limit, remaining, funds, total
     Level* level  # where it will rest, if that is known
 
 
 cdef list plain_place(CompiledState book, object command):
     """What the book does with a plain order. None, and nothing has changed: it is not plain."""
     cdef PyObject* order = <PyObject*>command
-    cdef PyObject* kind = field(order, PLACE.order_type)
     cdef Taker taker
-    if not book.is_online or field(order, PLACE.conditions) != NOTHING or not is_complete(order):
+    if not book.is_hot or field(order, PLACE.conditions) != NOTHING or not is_complete(order):
         return None
     taker.order = order
-    taker.id_object, taker.account_object = field(order, PLACE.order_id), field(order, PLACE.account)
-    taker.side, taker.time_in_force = field(order, PLACE.side), field(order, PLACE.time_in_force)
-    taker.stp = stp_of(field(order, PLACE.stp))
-    if not (
-        number(taker.id_object, &taker.order_id) and number(taker.account_object, &taker.account)
-        and number(field(order, PLACE.price), &taker.price) and number(field(order, PLACE.quantity), &taker.quantity)
-        and number(field(order, PLACE.funds), &taker.funds) and flag(field(order, PLACE.post_only), &taker.post_only)
-        and number(field(order, PLACE.maker_fee), &taker.maker_fee)
-        and number(field(order, PLACE.taker_fee), &taker.taker_fee) and taker.stp >= 0
-    ):
+    if not read_numbers(order, &taker) or not is_plain(order, &taker):
         return None
-    if taker.side != <PyObject*>BUY and taker.side != <PyObject*>SELL:
-        return None
-    if not (
-        taker.time_in_force == <PyObject*>GTC or taker.time_in_force == <PyObject*>IOC
-        or taker.time_in_force == <PyObject*>FOK
-    ):
-        return None
-    taker.is_limit, taker.has_funds = kind == <PyObject*>LIMIT_ORDER, taker.funds != 0
-    if taker.is_limit:
-        if taker.price <= 0 or taker.quantity <= 0 or taker.has_funds:
-            return None
-        if taker.post_only and taker.time_in_force != <PyObject*>GTC:
-            return None
-    elif kind != <PyObject*>MARKET_ORDER or taker.post_only or taker.price < 0 or taker.quantity < 0 or taker.funds < 0:
-        return None
-    elif not taker.quantity and not taker.funds:
-        return None
-    if order_find(&book.pages, taker.order_id) != NULL:
-        return None
-    if book.extras and book.is_waiting(<object>taker.id_object):
+    if order_find(&book.pages, taker.order_id) != NULL or (book.extras and book.is_waiting(<object>taker.id_object)):
         return None
     return enter_plain(book, &taker)
+
+
+cdef inline bint read_numbers(PyObject* order, Taker* taker) noexcept:
+    """Whether all numbers of an order are such as the book can hold."""
+    taker.id_object, taker.account_object = field(order, PLACE.order_id), field(order, PLACE.account)
+    taker.stp = stp_of(field(order, PLACE.stp))
+    return (
+        number(taker.id_object, &taker.order_id) and number(taker.account_object, &taker.account)
+        and number(field(order, PLACE.price), &taker.price)
+        and number(field(order, PLACE.quantity), &taker.quantity)
+        and number(field(order, PLACE.funds), &taker.funds)
+        and number(field(order, PLACE.maker_fee), &taker.maker_fee)
+        and number(field(order, PLACE.taker_fee), &taker.taker_fee)
+        and truth_value(field(order, PLACE.post_only), &taker.post_only) and taker.stp >= 0
+    )
+
+
+cdef inline bint is_plain(PyObject* order, Taker* taker) noexcept:
+    """Whether an order may come in (``malformed`` in refusal.py) and has a shape of the hot path."""
+    cdef PyObject* kind = field(order, PLACE.order_type)
+    cdef PyObject* side = field(order, PLACE.side)
+    cdef PyObject* force = field(order, PLACE.time_in_force)
+    taker.side, taker.time_in_force, taker.has_funds = side, force, taker.funds != 0
+    taker.is_limit = kind == <PyObject*>LIMIT_ORDER
+    if side != <PyObject*>BUY and side != <PyObject*>SELL:
+        return False
+    if force != <PyObject*>GTC and force != <PyObject*>IOC and force != <PyObject*>FOK:
+        return False
+    if taker.is_limit:
+        if taker.post_only and force != <PyObject*>GTC:
+            return False
+        return taker.price > 0 and taker.quantity > 0 and not taker.has_funds
+    if kind != <PyObject*>MARKET_ORDER or taker.post_only:
+        return False
+    return taker.price >= 0 and taker.quantity >= 0 and taker.funds >= 0 and (taker.quantity or taker.funds)
 
 
 cdef list enter_plain(CompiledState book, Taker* taker):
@@ -86,11 +81,11 @@ cdef list enter_plain(CompiledState book, Taker* taker):
     cdef bint buys = taker.side == <PyObject*>BUY
     cdef Side* against = &book.selling if buys else &book.buying
     cdef int64_t limit = against.sign * taker.price if taker.price else ANY_PRICE
-    book.sequence_now += 1
     cdef bint crosses = against.count != 0 and against.keys[against.count - 1] >= limit
     taker.level = NULL
     if not crosses and taker.is_limit:
         taker.level = expected_level(book, taker, &book.buying if buys else &book.selling)
+    book.sequence_now += 1
     received = received_event(taker.order, book.sequence_now)
     taker.total = taker.remaining = taker.quantity
     if crosses:
@@ -301,7 +296,7 @@ cdef object python_taker(CompiledState book, Taker* taker):
 cdef list plain_cancel(CompiledState book, object command):
     """Cancel an order that rests, or say that there is none. None, and nothing has changed: it may wait somewhere."""
     cdef PyObject* cancel = <PyObject*>command
-    cdef Order* order = look_up(book, <object>field(cancel, CANCEL_ID))
+    cdef Order* order = look_up(book, field(cancel, CANCEL_ID))
     if order == NULL:
         return None if book.extras else [CancelRefused(command.order_id, command.account, command.request_id)]
     fetch_around(order)

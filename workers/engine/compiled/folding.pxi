@@ -12,7 +12,8 @@ cdef bint fold_received(CompiledState book, object event) except -1:
     cdef PyObject* received = <PyObject*>event
     if not follows(book, field(received, RECEIVED_SEQUENCE)):
         return False
-    if book.extras and book.is_waiting(<object>field(received, RECEIVED.order_id)):
+    cdef PyObject* order_id = field(received, RECEIVED.order_id)
+    if order_id == NULL or (book.extras and book.is_waiting(<object>order_id)):
         return False
     book.sequence_now += 1
     book.arriving, book.prevented = event, 0
@@ -23,7 +24,9 @@ cdef bint fold_open(CompiledState book, object event) except -1:
     """Rest what is left of a plain arriving order."""
     cdef PyObject* opened = <PyObject*>event
     cdef PyObject* came = <PyObject*>book.arriving
-    if Py_TYPE(book.arriving) != <PyTypeObject*>RECEIVED_TYPE or book.refreshing or not follows(book, field(opened, OPEN_SEQUENCE)):
+    if Py_TYPE(book.arriving) != <PyTypeObject*>RECEIVED_TYPE or book.refreshing:
+        return False
+    if not follows(book, field(opened, OPEN_SEQUENCE)):
         return False
     cdef Resting terms
     cdef int64_t came_id, prevented
@@ -38,7 +41,7 @@ cdef bint fold_open(CompiledState book, object event) except -1:
         and number(field(came, RECEIVED.quantity), &terms.quantity) and number(<PyObject*>book.prevented, &prevented)
         and number(field(came, RECEIVED.maker_fee), &terms.maker_fee)
         and number(field(came, RECEIVED.taker_fee), &terms.taker_fee)
-        and flag(field(came, RECEIVED.post_only), &terms.post_only)
+        and truth_value(field(came, RECEIVED.post_only), &terms.post_only)
         and came_id == terms.order_id and terms.stp >= 0 and terms.conditions != NULL
         and (terms.buys or field(opened, OPEN_SIDE) == <PyObject*>SELL)
     ):
@@ -57,7 +60,7 @@ cdef bint fold_match(CompiledState book, object event) except -1:
     cdef int64_t quantity, trade_id, price
     if field(match, MATCH_AUCTION) != NO or not follows(book, field(match, MATCH_SEQUENCE)):
         return False
-    cdef Order* maker = look_up(book, <object>field(match, MATCH_MAKER))
+    cdef Order* maker = look_up(book, field(match, MATCH_MAKER))
     if maker == NULL or maker.hidden or not (
         number(field(match, MATCH_QUANTITY), &quantity) and number(field(match, MATCH_TRADE), &trade_id)
         and number(field(match, MATCH_PRICE), &price) and 0 < quantity <= maker.remaining
@@ -72,11 +75,11 @@ cdef bint fold_done(CompiledState book, object event) except -1:
     """Remove a resting order, unless its last fill has; or see the arriving one off."""
     cdef PyObject* done = <PyObject*>event
     cdef PyObject* id_object = field(done, DONE_ID)
-    if not follows(book, field(done, DONE_SEQUENCE)):
+    if id_object == NULL or not follows(book, field(done, DONE_SEQUENCE)):
         return False
     if book.extras and (<object>id_object in book.lists.of_order or book.is_waiting(<object>id_object)):
         return False
-    cdef Order* order = look_up(book, <object>id_object)
+    cdef Order* order = look_up(book, id_object)
     book.sequence_now += 1
     if order != NULL:
         take_off(book, order)

@@ -3,10 +3,8 @@
 from cpython.object cimport PyTypeObject
 from cpython.ref cimport Py_XDECREF, Py_XINCREF
 
-import msgspec
-
 from shared.errors import CorruptState, RejectReason
-from shared.messages import BookEntry, Cancel, CancelRefused, Done, Match, Open, Place, Received
+from shared.messages import Cancel, CancelRefused, Done, Match, Open, Place, Received
 from workers.engine.levels import RestingOrder
 
 cdef extern from *:
@@ -56,9 +54,10 @@ cdef extern from "Python.h":
 
 cdef Ref NOTHING = Py_None, YES = Py_True, NO = Py_False
 cdef str BUY = "buy", SELL = "sell", LIMIT_ORDER = "limit", MARKET_ORDER = "market"
-cdef str GTC = "GTC", IOC = "IOC", FOK = "FOK", CO = "co"
+cdef str GTC = "GTC", IOC = "IOC", FOK = "FOK"
 cdef str FILLED = "filled", CANCELED = "canceled", REJECTED = "rejected", ONLINE = "online"
-cdef tuple STP = ("dc", "co", "cn", "cb")
+cdef str DC = "dc", CO = "co", CN = "cn", CB = "cb"
+cdef Ref[4] STP = [<PyObject*>DC, <PyObject*>CO, <PyObject*>CN, <PyObject*>CB]
 cdef object ZERO = 0
 cdef object NO_LIQUIDITY = RejectReason.NO_LIQUIDITY
 cdef object IMMEDIATE_OR_CANCEL = RejectReason.IMMEDIATE_OR_CANCEL
@@ -94,9 +93,7 @@ cdef OrderFields order_fields(object message) except *:
 cdef OrderFields PLACE = order_fields(Place)
 cdef OrderFields RECEIVED = order_fields(Received)
 cdef Py_ssize_t PLACE_TIME = offset_of(Place, "time")
-cdef Py_ssize_t CANCEL_ID = offset_of(Cancel, "order_id"), CANCEL_ACCOUNT = offset_of(Cancel, "account")
-cdef Py_ssize_t CANCEL_TIME = offset_of(Cancel, "time"), CANCEL_REQUEST = offset_of(Cancel, "request_id")
-cdef Py_ssize_t ENTRY_TIME = offset_of(BookEntry, "time"), ENTRY_EVENTS = offset_of(BookEntry, "events")
+cdef Py_ssize_t CANCEL_TIME = offset_of(Cancel, "time"), CANCEL_ID = offset_of(Cancel, "order_id")
 cdef Py_ssize_t RECEIVED_SEQUENCE = offset_of(Received, "sequence")
 cdef Py_ssize_t OPEN_SEQUENCE = offset_of(Open, "sequence"), OPEN_ID = offset_of(Open, "order_id")
 cdef Py_ssize_t OPEN_REMAINING = offset_of(Open, "remaining"), OPEN_HIDDEN = offset_of(Open, "hidden")
@@ -144,25 +141,19 @@ know_fields(RestingOrder, (
 ))
 
 
-cdef inline bint flag(PyObject* value, bint* found) noexcept:
-    """Whether an object is a bool."""
+cdef inline bint truth_value(PyObject* value, bint* found) noexcept:
+    """Whether an object is a bool, and which."""
     found[0] = value == YES
     return value == YES or value == NO
 
 
 cdef inline int stp_of(PyObject* name) noexcept:
-    """The place of a name in STP, -1 if it is another object. All that come from outside are these ones."""
+    """The place of a name in STP, -1 if it is another object. What is decoded are these ones."""
     cdef int at
     for at in range(4):
-        if name == <PyObject*>STP[at]:
+        if name == STP[at]:
             return at
     return -1
-
-
-cdef inline PyObject* truth(bint value) noexcept:
-    if value:
-        return YES
-    return NO
 
 
 # The types as C variables: each is a global of this module, too, but looking one up costs as much as making an event.
@@ -174,7 +165,7 @@ cdef Ref RESTING_TYPE = <PyObject*>RestingOrder
 # --- events ------------------------------------------------------------------------------------------
 
 cdef object received_event(PyObject* place, object sequence):
-    """``Received`` of a ``Place``. None: a field of it was never set."""
+    """``Received`` of a ``Place`` that is complete."""
     cdef Ref[RECEIVED_FIELDS] arguments
     cdef Py_ssize_t at
     arguments[0] = <PyObject*>sequence
@@ -195,9 +186,7 @@ cdef bint is_complete(PyObject* place) noexcept:
 cdef inline object open_event(
     object sequence, PyObject* order_id, PyObject* account, PyObject* side, PyObject* price, PyObject* remaining
 ):
-    cdef Ref[6] arguments = [
-        <PyObject*>sequence, order_id, account, side, price, remaining,
-    ]
+    cdef Ref[6] arguments = [<PyObject*>sequence, order_id, account, side, price, remaining]
     return make(OPEN_TYPE, arguments, 6)
 
 

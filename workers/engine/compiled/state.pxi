@@ -17,7 +17,7 @@ cdef class CompiledState:
     cdef uint64_t changes  # of who rests: an iterator over something else stops
     cdef object rules  # the instrument
     cdef int64_t tick_value
-    cdef bint is_online  # and so are its numbers that the hot path needs: else the rules in Python run
+    cdef bint is_hot  # online, and with numbers that fit: else the rules in Python decide
     cdef bint has_collar
     cdef int64_t fee  # of the last trade
     cdef object fee_object
@@ -101,10 +101,10 @@ cdef class CompiledState:
     @instrument.setter
     def instrument(self, value):
         self.rules = value
-        self.is_online = self.has_collar = False
+        self.is_hot = self.has_collar = False
         if value is not None and value.mode == ONLINE:
             tick_value = value.tick_value
-            self.is_online = number(<PyObject*>tick_value, &self.tick_value) and self.tick_value > 0
+            self.is_hot = number(<PyObject*>tick_value, &self.tick_value) and self.tick_value > 0
             self.has_collar = value.price_collar != 0
 
     # --- primitives ---
@@ -123,7 +123,7 @@ cdef class CompiledState:
             and number(<PyObject*>fields[6], &terms.maker_fee) and number(<PyObject*>fields[7], &terms.taker_fee)
         ):
             raise CorruptState(f"order {order.order_id} has a number of 63 bits or more; no ledger lets that through")
-        terms.buys, terms.post_only, terms.stp = order.side == BUY, bool(order.post_only), STP.index(order.stp)
+        terms.buys, terms.post_only, terms.stp = order.side == BUY, bool(order.post_only), stp_named(order.stp)
         conditions = order.conditions
         terms.account_object, terms.price_object = <PyObject*>fields[1], <PyObject*>fields[2]
         terms.conditions, terms.level = <PyObject*>conditions, NULL
@@ -180,7 +180,7 @@ cdef class CompiledState:
 
     def find(self, order_id):
         """A copy of the resting order with this id."""
-        cdef Order* order = look_up(self, order_id)
+        cdef Order* order = look_up(self, <PyObject*>order_id)
         return None if order == NULL else order_view(order)
 
     def best(self, side):
@@ -225,6 +225,14 @@ cdef int64_t checked(str name, object value) except? -1:
     return found
 
 
+cdef int stp_named(object name) except -1:
+    cdef int at
+    for at in range(4):
+        if name == <object>STP[at]:
+            return at
+    raise CorruptState(f'self-trade prevention "{name}" is none of dc, co, cn, cb')
+
+
 cdef inline Side* side_of(CompiledState book, object side):
     return &book.buying if side == BUY else &book.selling
 
@@ -233,13 +241,15 @@ cdef inline PyObject* name_of(Side* side) noexcept:
     return <PyObject*>BUY if side.sign > 0 else <PyObject*>SELL
 
 
-cdef Order* look_up(CompiledState book, object order_id):
+cdef inline Order* look_up(CompiledState book, PyObject* order_id) noexcept:
+    """The resting order with an id, NULL if there is none."""
     cdef int64_t wanted
-    return order_find(&book.pages, wanted) if number(<PyObject*>order_id, &wanted) else NULL
+    return order_find(&book.pages, wanted) if number(order_id, &wanted) else NULL
 
 
 cdef Order* known(CompiledState book, object order) except NULL:
-    cdef Order* found = look_up(book, order.order_id)
+    order_id = order.order_id
+    cdef Order* found = look_up(book, <PyObject*>order_id)
     if found == NULL:
         raise CorruptState(f"order {order.order_id} does not rest")
     return found
@@ -391,9 +401,10 @@ cdef object order_view(Order* order):
     order_id, remaining, quantity, hidden = order.order_id, order.remaining, order.quantity, order.hidden
     maker_fee, taker_fee = order.maker_fee, order.taker_fee
     cdef PyObject* conditions = NOTHING if order.conditions == NULL else order.conditions
+    cdef PyObject* post_only = YES if order.post_only else NO
     cdef Ref[12] arguments = [
         <PyObject*>order_id, order.account.number, name_of(order.level.side), order.level.ticks,
         <PyObject*>remaining, <PyObject*>maker_fee, <PyObject*>quantity, <PyObject*>taker_fee,
-        <PyObject*>STP[order.stp], truth(order.post_only), <PyObject*>hidden, conditions,
+        STP[order.stp], post_only, <PyObject*>hidden, conditions,
     ]
     return make(RESTING_TYPE, arguments, 12)

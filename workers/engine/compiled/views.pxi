@@ -82,9 +82,9 @@ cdef class LevelsView:
             raise KeyError(price)
         return make_level(self.book, self.found, price)
 
-    def get(self, price):
+    def get(self, price, default=None):
         """The level of a price, if there is one."""
-        return None if level_at(self.found, price) == NULL else make_level(self.book, self.found, price)
+        return default if level_at(self.found, price) == NULL else make_level(self.book, self.found, price)
 
 
 cdef Level* level_at(Side* side, object price):
@@ -169,10 +169,10 @@ cdef class OrdersView:
         return self.book.order_pool.used
 
     def __contains__(self, order_id):
-        return look_up(self.book, order_id) != NULL
+        return look_up(self.book, <PyObject*>order_id) != NULL
 
     def __getitem__(self, order_id):
-        cdef Order* order = look_up(self.book, order_id)
+        cdef Order* order = look_up(self.book, <PyObject*>order_id)
         if order == NULL:
             raise KeyError(order_id)
         return order_view(order)
@@ -181,10 +181,10 @@ cdef class OrdersView:
         for order in self.values():
             yield order.order_id
 
-    def get(self, order_id):
+    def get(self, order_id, default=None):
         """The order with this id, if it rests."""
-        cdef Order* order = look_up(self.book, order_id)
-        return None if order == NULL else order_view(order)
+        cdef Order* order = look_up(self.book, <PyObject*>order_id)
+        return default if order == NULL else order_view(order)
 
     def values(self):
         """All of them."""
