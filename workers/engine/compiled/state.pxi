@@ -123,8 +123,10 @@ cdef class CompiledState:
             and number(<PyObject*>fields[6], &terms.maker_fee) and number(<PyObject*>fields[7], &terms.taker_fee)
         ):
             raise CorruptState(f"order {order.order_id} has a number of 63 bits or more; no ledger lets that through")
-        terms.buys, terms.post_only, terms.stp = order.side == BUY, bool(order.post_only), stp_named(order.stp)
-        conditions = order.conditions
+        side, post_only, conditions = order.side, order.post_only, order.conditions
+        if side not in (BUY, SELL) or not truth_value(<PyObject*>post_only, &terms.post_only):
+            raise CorruptState(f"order {order.order_id} is of no side, or its post_only neither true nor false")
+        terms.buys, terms.stp = side == BUY, stp_named(order.stp)
         terms.account_object, terms.price_object = <PyObject*>fields[1], <PyObject*>fields[2]
         terms.conditions, terms.level = <PyObject*>conditions, NULL
         put_down(self, &terms)
