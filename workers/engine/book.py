@@ -21,7 +21,8 @@ class OrderBook(BookState):
         time = command.time
         if time > self.time:
             self.time = time
-        if self.extras:
+        among_extras = self.extras
+        if among_extras:
             return self._apply_among_extras(command)
         events = DECISIONS[type(command)](self, command)
         if self.extras:  # it came with the first of them, and has not traded if that enters behind it
