@@ -56,7 +56,7 @@ def test_the_compiled_one_runs_where_it_is_built():
 
 def test_without_the_compiled_one_the_other_runs_unless_it_is_asked_for(monkeypatch):
     """An installation without a compiler works; who insists is told what to do."""
-    monkeypatch.setitem(sys.modules, "workers.engine.compiled.book", None)
+    monkeypatch.setitem(sys.modules, "workers.engine.compiled", None)
     assert core_of("auto") is OrderBook
     with pytest.raises(InvalidSetting, match=r'^MATCHBOX_CORE="compiled": .* is not built .* run "make build"'):
         core_of("compiled")

@@ -15,7 +15,7 @@ def order_book(core: str = "auto") -> type[OrderBook]:
     if core == "python":
         return OrderBook
     try:
-        from workers.engine.compiled.book import OrderBook as CompiledOrderBook
+        from workers.engine.compiled import OrderBook as CompiledOrderBook
     except ImportError as error:
         if core == "compiled":
             raise InvalidSetting(

@@ -1,1 +1,5 @@
-"""The order book with its resting orders in C; ``book`` is there only where it was built. See ``book.pyx``."""
+"""The order book with its resting orders in C, where it was built; elsewhere this is an ``ImportError``. See book.pyx."""
+
+from workers.engine.compiled.book import OrderBook
+
+__all__ = ["OrderBook"]

@@ -103,6 +103,7 @@ class OrderBook(Deciding, PythonOrderBook):
 
     def __init__(self):
         self.instrument = None
+        self.is_online = False
         self.time = 0
         self.stops = Stops()
         self.lists = Lists()

@@ -27,6 +27,7 @@ cdef class CompiledState:
     cdef public object deadlines
     cdef public list queue
     cdef public bint extras
+    cdef public bint is_online
     cdef public object reference
     cdef public object arriving
     cdef public object prevented

@@ -113,6 +113,16 @@ cdef class LevelView:
     def hidden(self):
         return self.level().hidden
 
+    @property
+    def queue(self):
+        """Its front, which is all that the rules look at."""
+        return (self.front(),)
+
+    @property
+    def head(self):
+        """Where in ``queue`` the front is."""
+        return 0
+
     def count(self):
         """How many orders live here."""
         return self.level().count

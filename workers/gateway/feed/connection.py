@@ -24,6 +24,9 @@ from workers.gateway.feed.subscriptions import (
 from workers.gateway.json_input import decode_object
 from workers.gateway.render import user_uuid
 
+SUBSCRIBE_WAIT_S = 10.0
+"""How long a subscription waits for a gateway that has just started: who connects again as soon as it listens, and is
+refused then, mostly never asks again, and hears nothing for ever."""
 _SIGNED = ("signature", "key", "passphrase")
 """Fields of which any says that the client wants to be known."""
 
@@ -84,7 +87,7 @@ class Connection:
         if any(wish.channel == "user" for wish in wishes):
             self._require_view()
         replicas = self._gateway.replicas
-        if replicas.trouble:
+        if not await replicas.wait_followed(SUBSCRIBE_WAIT_S):
             raise FeedError(SUBSCRIBE_FAILED, f"the feed is not available just now ({replicas.trouble})")
         topics = self._subscriptions.plan(wishes, replicas.markets)
         self._subscriptions.add(topics)
