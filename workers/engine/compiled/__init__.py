@@ -1,4 +1,4 @@
-"""The order book with its resting orders in C, where it was built; elsewhere this is an ``ImportError``. See book.pyx."""
+"""The order book with its resting orders in C (book.pyx); where it is not built, importing this fails."""
 
 from workers.engine.compiled.book import OrderBook
 
