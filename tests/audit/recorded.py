@@ -49,12 +49,20 @@ class Tag:
         entries = [[b"%d-0" % number, [b"d", payload]] for number, payload in enumerate(some, start=at + 1)]
         self.handler.handle(source, entries, batch)
         self.standing.positions[source] = f"{at + len(some)}-0"
+        self._commit(batch, streams)
+
+    def tick(self, streams: dict[str, list[bytes]]) -> None:
+        """Some time has passed."""
+        batch = Batch()
+        self.handler.tick(batch)
+        self._commit(batch, streams)
+
+    def _commit(self, batch: Batch, streams: dict[str, list[bytes]]) -> None:
         for stream, payloads in batch.sends.items():
             streams.setdefault(stream, []).extend(payloads)
             self.standing.lengths[stream] = len(streams[stream])
         self.log += batch.log
         streams[keys.log(self.handler.tag)] = self.log
-        self.restate()
 
     def restate(self) -> None:
         """Length and chain as the log has them now."""
@@ -80,9 +88,18 @@ class Recorded:
         for number in range(count):
             self._request(number)
             self._rng.choice(machines).step(self._streams, self._rng)
-        for _ in range(count if finish else 0):
+        while finish and any(self._is_behind(machine) for machine in machines):
             for machine in machines:
                 machine.step(self._streams, self._rng)
+        for machine in machines:
+            machine.restate()
+
+    def _is_behind(self, machine: Tag) -> bool:
+        positions = machine.standing.positions
+        return any(
+            int(positions.get(source, "0-0").partition("-")[0]) < len(self._streams.get(source, []))
+            for source in machine.handler.sources()
+        )
 
     def _now(self) -> int:
         self._clock += self._rng.randint(0, 1000)

@@ -1,0 +1,123 @@
+"""What an order has to hold, worked out anew from its terms; and what two rivals of a list hold together.
+
+A fill, the trigger or the end of one rival ends the other in the same moment, so they hold what the dearer needs.
+"""
+
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
+
+from shared.instrument import Instrument
+from shared.messages import HoldMoved
+from workers.audit.invariants import Invariant
+from workers.audit.ledger_state import MILLION, FollowedLedger, OwnedOrder
+
+
+def need(order: OwnedOrder, instrument: Instrument) -> int:
+    """The most that an order can still cost, whatever of the amends on their way its book does."""
+    one = order.accepted
+    if one.side == "sell":
+        return (reachable(order)[-1][0] if order.amends else order.remaining) * instrument.lot_value
+    if one.funds:
+        # What the request named is what it may spend. One by size, before anybody traded, holds what there was.
+        return one.specified_funds - order.executed_value - order.fees if one.specified_funds else max(0, order.hold)
+    cost = (dearest(reachable(order)) if order.amends else order.price * order.remaining) * instrument.tick_value
+    return cost + max(0, -((order.fee_rest - cost * max(one.maker_fee, one.taker_fee)) // MILLION))
+
+
+def reachable(order: OwnedOrder) -> list[tuple[int, int]]:
+    """Lots left and price, now and after any choice of the amends on their way: each is done, or refused."""
+    found = {(order.remaining, order.price)}
+    for amend in order.amends:
+        total = max(0, amend.quantity - order.filled)
+        found |= {(total if amend.quantity else left, amend.price or price) for left, price in found}
+    return sorted(found)
+
+
+def dearest(terms: list[tuple[int, int]]) -> int:
+    """The most that lots can cost, where the n-th next one may be bought at the price of any term with n or more."""
+    highest = list(accumulate((price for _, price in reversed(terms)), max))[::-1]
+    return sum((left - before) * price for (before, left), price in zip(_steps(terms), highest, strict=True))
+
+
+def _steps(terms: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    return pairwise([0, *(left for left, _ in terms)])
+
+
+def check_hold(ledger: FollowedLedger, order: OwnedOrder) -> None:
+    """An order alone holds just what it needs; of two rivals, what one does not hold, the other does."""
+    one, instrument = order.accepted, ledger.instruments.get(order.accepted.instrument)
+    if instrument is None:
+        ledger.violate(Invariant.ACCEPTED, f"order {one.order_id} is of {one.instrument}, which is not known")
+        return
+    ledger.findings.checked[Invariant.HOLDS] += 1
+    needed = need(order, instrument)
+    rival = ledger.orders.get(order.rival) if order.rival else None
+    if rival is not None:
+        _check_together(ledger, order, rival, max(needed, need(rival, instrument)))
+    elif order.hold != needed:
+        ledger.violate_rule(Invariant.HOLDS, "an order holds what it needs", one.order_id, needed, order.hold)
+
+
+def _check_together(ledger: FollowedLedger, order: OwnedOrder, rival: OwnedOrder, needed: int) -> None:
+    if order.hold + rival.hold != needed or min(order.hold, rival.hold) < 0:
+        ledger.violate_rule(
+            Invariant.HOLDS, "two rivals hold together what the dearer of them needs", order.accepted.order_id,
+            f"{needed} with order {order.rival}", f"{order.hold} + {rival.hold}",
+        )  # fmt: skip
+
+
+# --- rivals --------------------------------------------------------------------------------------
+
+
+def are_rivals(ledger: FollowedLedger, order: OwnedOrder) -> None:
+    """Looks at the later of two orders that were accepted as rivals."""
+    one, rival = order.accepted, ledger.orders.get(order.rival)
+    if rival is None:
+        return  # the earlier one: it is looked at when the other comes
+    other = rival.accepted
+    same = (one.account, one.instrument, one.side) == (other.account, other.instrument, other.side)
+    ledger.check(
+        Invariant.LISTS, same and rival.rival == one.order_id, "rivals are two orders of one account and side, each "
+        "the other's", one.order_id, f"order {other.order_id} of the same kind with rival {one.order_id}",
+        f"rival {rival.rival} of account {other.account}",
+    )  # fmt: skip
+
+
+def part(ledger: FollowedLedger, order: OwnedOrder, *, filled: bool) -> None:
+    """One of two rivals is filled, or closed: from here on each holds for itself."""
+    rival = ledger.orders.get(order.rival)
+    order.rival = 0
+    if rival is None:
+        return
+    rival.rival = 0
+    if filled:
+        ledger.left_alone[rival.accepted.order_id] = order.accepted.order_id
+    else:
+        check_hold(ledger, rival)
+
+
+def moved(ledger: FollowedLedger, event: HoldMoved) -> None:
+    """Looks at a hold that goes from one rival to the other, and moves it."""
+    giver, order = ledger.orders.get(event.from_order_id), ledger.orders.get(event.order_id)
+    if giver is None or order is None or (giver.rival, order.rival) != (event.order_id, event.from_order_id):
+        ledger.violate_rule(
+            Invariant.LISTS, "a hold moves only between two rivals", event.order_id, "its rival's",
+            f"{event.amount} of order {event.from_order_id}",
+        )  # fmt: skip
+        return
+    ledger.check(
+        Invariant.HOLDS, 0 < event.amount <= giver.hold and order.accepted.account == event.account,
+        "a rival gives no more than it holds", event.from_order_id, f"1 to {giver.hold}", event.amount,
+    )  # fmt: skip
+    giver.hold -= event.amount
+    order.hold += event.amount
+
+
+def rivals_are_closed(ledger: FollowedLedger) -> None:
+    """At the end of an entry: whose rival was filled is closed."""
+    for order_id, filled in ledger.left_alone.items():
+        ledger.check(
+            Invariant.LISTS, order_id not in ledger.orders, "of two rivals only one is filled: the other closes in "
+            "the same entry", order_id, f"closed with the fill of order {filled}", "open",
+        )  # fmt: skip
+    ledger.left_alone.clear()
