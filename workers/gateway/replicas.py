@@ -15,6 +15,8 @@ from shared import keys, log
 from shared.instrument import Instrument
 from shared.messages import (
     Accepted,
+    Amended,
+    AmendFailed,
     CancelAllRequested,
     CancelRequested,
     Closed,
@@ -31,21 +33,24 @@ from workers.gateway.errors import ApiError, product_not_found, unavailable
 from workers.gateway.feed.hub import Hub
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
+from workers.gateway.known_orders import KnownOrders
 from workers.gateway.market import Market, Trade, trade_of
-from workers.gateway.orders import Orders
 from workers.gateway.render import Texts
 from workers.ledger.ledger import Ledger
 
 COUNT = 200
 """Entries of each log a round: little enough that requests never wait long for their turn."""
 BLOCK_MS = 250
+REDIS_AWAY = "Redis is away"
 RETRY_S = 0.3
 PAST_RETRY_S = 2.0
 CATCH_UP_S = 2.0
 COVERED_POLL_S = 0.05
 
-_ANSWERS = frozenset({Accepted, Duplicate, Rejected, CancelRequested, CancelAllRequested, Transferred})
-"""Ledger events that answer a request."""
+_ANSWERS = frozenset(
+    {Accepted, Duplicate, Rejected, CancelRequested, CancelAllRequested, Transferred, Amended, AmendFailed}
+)
+"""Ledger events that answer a request. An amend's may also be the ``closed`` of its order."""
 
 
 class Replicas:
@@ -62,7 +67,7 @@ class Replicas:
     ) -> None:
         self.ledgers: list[Ledger] = [Ledger(shard, shards) for shard in range(shards)]
         self.markets = markets
-        self.orders = Orders(self.ledgers, self.markets)
+        self.orders = KnownOrders(self.ledgers, self.markets)
         self.trouble = "starting"
         self.positions: dict[str, int] = {}
         self.lag = 0
@@ -138,9 +143,15 @@ class Replicas:
         return True
 
     async def catch_up(self, shard: int) -> None:
-        """Wait (not for long) until the replica of a shard has all that its log had when this was called."""
+        """Wait (not for long) until the replica of a shard has all that its log had when this was called.
+
+        Raises ``ApiError`` 503.
+        """
         stream = keys.log(keys.shard_tag(shard))
-        end = await self._end(stream)
+        try:
+            end = await self._end(stream)
+        except (RedisError, OSError):
+            raise unavailable(f"{REDIS_AWAY}; it goes on by itself, try again") from None
         if self.positions.get(stream, 0) < end:
             reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((stream, end, reached))
@@ -197,7 +208,7 @@ class Replicas:
             except (RedisError, OSError) as error:
                 if not self.trouble:
                     self._log.warning("Redis is away; trying again", error=str(error))
-                self.trouble = "Redis is away"
+                self.trouble = REDIS_AWAY
                 await asyncio.sleep(RETRY_S)
 
     async def _load(self) -> None:
@@ -269,6 +280,8 @@ class Replicas:
                 self._inbox.answer(event)
             elif order is not None:
                 self.orders.close(order, event, entry.time)  # type: ignore[arg-type]
+                for amend in order.amends:
+                    self._inbox.answer(event, amend.request_id)
 
     # --- the past ---
 

@@ -115,7 +115,8 @@ class Ledger(Settling):
             return _rejected(request, refusal)
         available = self.accounts.balance(order.account, hold_currency(order.side, order.instrument)).available
         rival = self.orders.get(order.rival)
-        terms = amending.amend_terms(request, order, rival, instrument, available, self.time)
+        due = sum(child.due for child in map(self.orders.get, order.children) if child is not None)
+        terms = amending.amend_terms(request, order, rival, due, instrument, available, self.time)
         if isinstance(terms, Refusal):
             return _rejected(request, terms)
         return terms[0], [(order.instrument, terms[1])]

@@ -1,0 +1,146 @@
+"""Every message that crosses a process boundary, each defined once.
+
+Four families, one file and one direction each:
+
+- **requests.py**       gateway -> ledger, on ``{a:S}:in``
+- **commands.py**       ledger -> book,    on ``{a:S}:to:SYMBOL``
+- **book_events.py**    by the book,       on ``{i:SYMBOL}:log``
+- **ledger_events.py**  by the ledger,     on ``{a:S}:log``
+
+On the wire each is one JSON object whose ``type`` names it, so ``redis-cli`` and any language can read
+it. New fields get defaults (absent = default); a field never changes its type. Units: ``price`` in ticks,
+``quantity`` in lots, ``funds``, ``cost``, ``fee``, ``hold`` and ``amount`` in the currency's smallest unit,
+``time`` in nanoseconds since the epoch, fee rates in parts per million. 0 and "" mean "none".
+
+JSON integers here reach 2**63: read them with a parser that keeps 64 bits.
+"""
+
+from shared.messages.book_events import (
+    Activate,
+    AllCanceled,
+    AmendRefused,
+    BookEntry,
+    BookEvent,
+    CancelRefused,
+    Change,
+    Configured,
+    Done,
+    ListPlaced,
+    Match,
+    Open,
+    Received,
+    Ticked,
+)
+from shared.messages.commands import Amend, Cancel, CancelAll, Command, Configure, Place, PlaceList, Tick
+from shared.messages.ledger_events import (
+    Accepted,
+    Amended,
+    AmendFailed,
+    AmendRequested,
+    CancelAllRequested,
+    CancelRequested,
+    Closed,
+    Duplicate,
+    Filled,
+    HoldFunded,
+    HoldMoved,
+    HoldReduced,
+    InstrumentSet,
+    LastPrice,
+    LedgerEntry,
+    LedgerEvent,
+    Rejected,
+    Transferred,
+)
+from shared.messages.requests import (
+    AmendRequest,
+    CancelAllRequest,
+    CancelRequest,
+    InstrumentRequest,
+    OrderListRequest,
+    OrderRequest,
+    Request,
+    TransferRequest,
+)
+from shared.messages.terms import (
+    FEE_ACCOUNT,
+    Conditions,
+    DoneReason,
+    Liquidity,
+    ListKind,
+    Message,
+    OrderType,
+    SelfTradePrevention,
+    Side,
+    StopDirection,
+    TimeInForce,
+)
+from shared.messages.wire import FIELD, decode_book_entry, decode_command, decode_ledger_entry, decode_request, encode
+
+__all__ = [
+    "FEE_ACCOUNT",
+    "FIELD",
+    "Accepted",
+    "Activate",
+    "AllCanceled",
+    "Amend",
+    "AmendFailed",
+    "AmendRefused",
+    "AmendRequest",
+    "AmendRequested",
+    "Amended",
+    "BookEntry",
+    "BookEvent",
+    "Cancel",
+    "CancelAll",
+    "CancelAllRequest",
+    "CancelAllRequested",
+    "CancelRefused",
+    "CancelRequest",
+    "CancelRequested",
+    "Change",
+    "Closed",
+    "Command",
+    "Conditions",
+    "Configure",
+    "Configured",
+    "Done",
+    "DoneReason",
+    "Duplicate",
+    "Filled",
+    "HoldFunded",
+    "HoldMoved",
+    "HoldReduced",
+    "InstrumentRequest",
+    "InstrumentSet",
+    "LastPrice",
+    "LedgerEntry",
+    "LedgerEvent",
+    "Liquidity",
+    "ListKind",
+    "ListPlaced",
+    "Match",
+    "Message",
+    "Open",
+    "OrderListRequest",
+    "OrderRequest",
+    "OrderType",
+    "Place",
+    "PlaceList",
+    "Received",
+    "Rejected",
+    "Request",
+    "SelfTradePrevention",
+    "Side",
+    "StopDirection",
+    "Tick",
+    "Ticked",
+    "TimeInForce",
+    "TransferRequest",
+    "Transferred",
+    "decode_book_entry",
+    "decode_command",
+    "decode_ledger_entry",
+    "decode_request",
+    "encode",
+]
