@@ -223,6 +223,7 @@ class BookChecks(FollowedBook):
     def _decremented(self, order: KnownOrder, event: Change) -> None:
         self.findings.checked[Invariant.QUANTITY] += 1
         book_self_trade.shrinks(self, order, event)
+        book_lists.shrinks(self, order.order_id)
         if order.left != event.old_quantity or not 0 <= event.new_quantity <= event.old_quantity:
             self.violate(
                 Invariant.QUANTITY, "self-trade prevention takes lots off what is left", order.order_id,

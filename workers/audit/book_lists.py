@@ -48,6 +48,13 @@ def call(book: FollowedBook, parent: int) -> None:
         book.queue += found.legs
 
 
+def shrinks(book: FollowedBook, order_id: int) -> None:
+    """Self-trade prevention took some of an order: a parent will not be filled whole, its children never go live."""
+    found = book.lists.of_order.get(order_id)
+    if found is not None and found.parent == order_id:
+        found.shrunk = True
+
+
 def ended(book: FollowedBook, order: KnownOrder, event: Done, is_linked: bool) -> None:
     """The end of an order that belongs to a list. One that is canceled for another's sake asks for nothing itself."""
     order_id = order.order_id
@@ -57,7 +64,7 @@ def ended(book: FollowedBook, order: KnownOrder, event: Done, is_linked: bool) -
             book.lists.early[order_id] = book.lists.rivals(order_id)
     elif found.parent != order_id:
         owe(book, order_id)
-    elif event.reason == "filled":
+    elif event.reason == "filled" and not found.shrunk:
         call(book, order_id)
     elif not found.is_due:
         book.lists.owed.update(dict.fromkeys(found.legs, order_id))
@@ -94,7 +101,7 @@ def reason_follows(book: FollowedBook, coming: int = 0) -> None:
 def goes_live(book: FollowedBook, order: KnownOrder, is_due: bool) -> None:
     """Looks at an order that waited for its list."""
     book.check(
-        Invariant.LISTS, is_due, "a child goes live only when its parent is filled", order.order_id,
+        Invariant.LISTS, is_due, "a child goes live only when all of its parent is filled", order.order_id,
         "it to wait", "it on the book",
     )  # fmt: skip
     book.lists.go_live(order.order_id)

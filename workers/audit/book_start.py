@@ -20,7 +20,9 @@ def restore(followed: FollowedBook, book: OrderBook) -> None:
     for pending in book.pending():
         followed.lists.waiting.add(_known(followed, pending).order_id)
     for found in book.lists.all():
-        followed.lists.restore(KnownList(found.parent, list(found.legs), found.waiting, found.first_fill))
+        followed.lists.restore(
+            KnownList(found.parent, list(found.legs), found.waiting, found.first_fill, shrunk=found.shrunk)
+        )
     followed.is_watched = bool(followed.sleepers.by_id or followed.lists.of_order)
 
 

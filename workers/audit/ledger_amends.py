@@ -5,6 +5,7 @@ import msgspec
 from shared.messages import Amended, AmendFailed, AmendRequested
 from shared.order_id import SHARD_BITS
 from workers.audit.invariants import Invariant
+from workers.audit.ledger_due import counts_on_enough
 from workers.audit.ledger_holds import check_hold
 from workers.audit.ledger_state import FollowedLedger, OwnedOrder
 
@@ -20,9 +21,15 @@ def requested(ledger: FollowedLedger, order: OwnedOrder, event: AmendRequested) 
         "an amend asks for something, and holds for it first", event.order_id, "a value, and a hold of 0 or more",
         f"hold {event.hold}",
     )  # fmt: skip
+    ledger.check(
+        Invariant.AMENDS, not order.due, "what waits behind another order is not amended", event.order_id, "a refusal",
+        f"{order.due} due",
+    )  # fmt: skip
     order.amends += (event,)
     ledger.release(order, -event.hold)
     check_hold(ledger, order)
+    if order.children:
+        counts_on_enough(ledger, order)
 
 
 def amended(ledger: FollowedLedger, order: OwnedOrder, event: Amended) -> None:

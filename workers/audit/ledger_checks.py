@@ -20,6 +20,7 @@ from shared.messages import (
     CancelRequested,
     Closed,
     Filled,
+    HoldFunded,
     HoldMoved,
     HoldReduced,
     InstrumentSet,
@@ -29,6 +30,7 @@ from shared.messages import (
 )
 from workers.audit import ledger_amends
 from workers.audit.invariants import Findings, Invariant, place_of
+from workers.audit.ledger_due import all_is_funded, fill_brings, funded, waits_behind
 from workers.audit.ledger_holds import are_rivals, check_hold, moved, part, rivals_are_closed
 from workers.audit.ledger_start import restore
 from workers.audit.ledger_state import MILLION, FollowedLedger, OwnedOrder, UsedId
@@ -75,6 +77,8 @@ class LedgerChecks(FollowedLedger):
                 step(self, event)
         if self.left_alone:
             rivals_are_closed(self)
+        if self.unfunded:
+            all_is_funded(self)
 
     def settles(self, source: str) -> tuple[str, int] | None:
         """The instrument and the entry of its book's log that an entry with this source settles, if it is one."""
@@ -152,7 +156,7 @@ class LedgerChecks(FollowedLedger):
         self.count = event.order_id >> order_ids.SHARD_BITS
         order = OwnedOrder(
             event, self.time, event.hold, event.quantity, event.price, event.quantity, rival=event.rival,
-            conditions=event.conditions,
+            conditions=event.conditions, due=event.due,
         )  # fmt: skip
         self._check_new(order.used_id)
         self._used.add(order.used_id)
@@ -161,12 +165,16 @@ class LedgerChecks(FollowedLedger):
         check_hold(self, order)
         if event.rival:
             are_rivals(self, order)
+        if event.parent:
+            waits_behind(self, order)
         if self._sent_in != self.number:  # a list is one command
             self._sent_in = self.number
             self.sent[event.instrument] += 1
         self.settlement.accepted(event, self.number)
 
     def _filled(self, event: Filled) -> None:
+        if self.unfunded:
+            all_is_funded(self)
         self.settlement.filled(self._source, event, self.where)
         order, instrument = self._known(event, "filled"), self.instruments.get(event.instrument)
         if order is None or instrument is None:
@@ -190,6 +198,8 @@ class LedgerChecks(FollowedLedger):
         if order.rival:
             part(self, order, filled=True)
         check_hold(self, order)
+        if order.children:
+            fill_brings(self, order, event)
         self.last_prices[event.instrument] = event.price
         self.findings.checked[Invariant.QUANTITY] += 1
         if order.remaining < 0:
@@ -221,7 +231,7 @@ class LedgerChecks(FollowedLedger):
         if order is None:
             return
         self.release(order, event.released)
-        order.remaining = event.remaining
+        order.remaining, order.shrunk = event.remaining, True
         check_hold(self, order)
 
     def _closed(self, event: Closed) -> None:
@@ -264,6 +274,9 @@ class LedgerChecks(FollowedLedger):
     def _hold_moved(self, event: HoldMoved) -> None:
         moved(self, event)
 
+    def _hold_funded(self, event: HoldFunded) -> None:
+        funded(self, event)
+
     def _last_price(self, event: LastPrice) -> None:
         self.last_prices[event.instrument] = event.price
 
@@ -297,5 +310,6 @@ _STEPS: dict[type, Callable[[LedgerChecks, Any], None]] = {
     Amended: LedgerChecks._amended,
     AmendFailed: LedgerChecks._amend_failed,
     HoldMoved: LedgerChecks._hold_moved,
+    HoldFunded: LedgerChecks._hold_funded,
     LastPrice: LedgerChecks._last_price,
 }

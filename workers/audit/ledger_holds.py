@@ -19,7 +19,8 @@ def need(order: OwnedOrder, instrument: Instrument) -> int:
         return (reachable(order)[-1][0] if order.amends else order.remaining) * instrument.lot_value
     if one.funds:
         # What the request named is what it may spend. One by size, before anybody traded, holds what there was.
-        return one.specified_funds - order.executed_value - order.fees if one.specified_funds else max(0, order.hold)
+        spent = order.executed_value + order.fees
+        return one.specified_funds - spent if one.specified_funds else max(0, order.hold) + order.due
     cost = (dearest(reachable(order)) if order.amends else order.price * order.remaining) * instrument.tick_value
     return cost + max(0, -((order.fee_rest - cost * max(one.maker_fee, one.taker_fee)) // MILLION))
 
@@ -44,7 +45,7 @@ def _steps(terms: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def check_hold(ledger: FollowedLedger, order: OwnedOrder) -> None:
-    """An order alone holds just what it needs; of two rivals, what one does not hold, the other does."""
+    """An order holds what it needs, but for what is due; of two rivals, what one does not hold, the other does."""
     one, instrument = order.accepted, ledger.instruments.get(order.accepted.instrument)
     if instrument is None:
         ledger.violate(Invariant.ACCEPTED, f"order {one.order_id} is of {one.instrument}, which is not known")
@@ -54,15 +55,18 @@ def check_hold(ledger: FollowedLedger, order: OwnedOrder) -> None:
     rival = ledger.orders.get(order.rival) if order.rival else None
     if rival is not None:
         _check_together(ledger, order, rival, max(needed, need(rival, instrument)))
-    elif order.hold != needed:
-        ledger.violate_rule(Invariant.HOLDS, "an order holds what it needs", one.order_id, needed, order.hold)
+    elif order.hold + order.due != needed:
+        ledger.violate_rule(
+            Invariant.HOLDS, "an order holds what it needs", one.order_id, needed - order.due, order.hold
+        )  # fmt: skip
 
 
 def _check_together(ledger: FollowedLedger, order: OwnedOrder, rival: OwnedOrder, needed: int) -> None:
-    if order.hold + rival.hold != needed or min(order.hold, rival.hold) < 0:
+    due = order.due + rival.due
+    if order.hold + rival.hold + due != needed or min(order.hold, rival.hold) < 0:
         ledger.violate_rule(
             Invariant.HOLDS, "two rivals hold together what the dearer of them needs", order.accepted.order_id,
-            f"{needed} with order {order.rival}", f"{order.hold} + {rival.hold}",
+            f"{needed - due} with order {order.rival}", f"{order.hold} + {rival.hold}",
         )  # fmt: skip
 
 
@@ -84,13 +88,16 @@ def are_rivals(ledger: FollowedLedger, order: OwnedOrder) -> None:
 
 
 def part(ledger: FollowedLedger, order: OwnedOrder, *, filled: bool) -> None:
-    """One of two rivals is filled, or closed: from here on each holds for itself."""
+    """One of two rivals is filled, or closed: from here on each holds for itself.
+
+    Where something is due to one of them their parent is not filled: what closes one of them closes the other with it.
+    """
     rival = ledger.orders.get(order.rival)
     order.rival = 0
     if rival is None:
         return
     rival.rival = 0
-    if filled:
+    if filled or order.due or rival.due:
         ledger.left_alone[rival.accepted.order_id] = order.accepted.order_id
     else:
         check_hold(ledger, rival)
@@ -114,10 +121,10 @@ def moved(ledger: FollowedLedger, event: HoldMoved) -> None:
 
 
 def rivals_are_closed(ledger: FollowedLedger) -> None:
-    """At the end of an entry: whose rival was filled is closed."""
-    for order_id, filled in ledger.left_alone.items():
+    """At the end of an entry: whose rival was filled, or closed before their parent was filled, is closed."""
+    for order_id, other in ledger.left_alone.items():
         ledger.check(
             Invariant.LISTS, order_id not in ledger.orders, "of two rivals only one is filled: the other closes in "
-            "the same entry", order_id, f"closed with the fill of order {filled}", "open",
+            "the same entry", order_id, f"its end because of order {other}", "it open",
         )  # fmt: skip
     ledger.left_alone.clear()

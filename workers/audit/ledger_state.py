@@ -1,6 +1,6 @@
 """What an audit knows of one account shard while it follows its log, and how it says that something is wrong."""
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 
 import msgspec
 
@@ -19,7 +19,8 @@ class OwnedOrder(msgspec.Struct, gc=False):
     """An open order: as it was accepted, and what became of it. ``exact_fee`` in millionths of the smallest unit.
 
     ``price``, ``quantity`` and ``conditions`` are what amends have made of them; ``amends`` are on their way, the
-    oldest first. ``rival`` shares its hold with it (0: nobody, or nobody any more).
+    oldest first. ``rival`` shares its hold with it (0: nobody, or nobody any more). ``due`` is what it will hold,
+    besides, out of what its parent brings; ``children`` wait for that. ``shrunk``: self-trade prevention took some.
     """
 
     accepted: Accepted
@@ -35,6 +36,9 @@ class OwnedOrder(msgspec.Struct, gc=False):
     rival: int = 0
     conditions: Conditions | None = None
     amends: tuple[AmendRequested, ...] = ()
+    due: int = 0
+    children: tuple[int, ...] = ()
+    shrunk: bool = False
 
     @property
     def fee_rest(self) -> int:
@@ -86,6 +90,8 @@ class FollowedLedger:
         """Commands that went to each book."""
         self.left_alone: dict[int, int] = {}
         """Within an entry: whose rival was filled, and by which order; the book has canceled them."""
+        self.unfunded: deque[tuple[int, int]] = deque()
+        """Within an entry: for which orders how much of what the last fill brought has to be held next."""
         self.late_amends: OrderedDict[int, list[str]] = OrderedDict()
         """Orders that closed with amends on their way, which come too late -> those. The newest ones only."""
 

@@ -132,7 +132,8 @@ class Sleepers:
 class KnownList(msgspec.Struct):
     """A list of orders: ``legs`` wait for ``parent`` (0: none any more), or cancel each other when they do not wait.
 
-    ``is_due``: within an entry, the parent's fill has called the legs.
+    ``is_due``: within an entry, the parent's fill has called the legs. ``shrunk``: self-trade prevention took some of
+    the parent, so that it will never be filled whole.
     """
 
     parent: int
@@ -140,6 +141,7 @@ class KnownList(msgspec.Struct):
     waits: bool
     first_fill: bool = False
     is_due: bool = False
+    shrunk: bool = False
 
 
 class KnownLists:

@@ -50,9 +50,9 @@ def _compare_book(book: OrderBook, checks: BookChecks, findings: Findings, where
     _compare_rows("sleeping stops", sorted(sleeping), sorted(asleep), findings, where)
     pending = sorted(one.order_id for one in book.pending())
     _compare_rows("orders that wait in lists", pending, sorted(checks.lists.waiting), findings, where)
-    saved_lists = sorted((one.parent, one.legs, one.waiting, one.first_fill) for one in book.lists.all())
+    saved_lists = sorted((one.parent, one.legs, one.waiting, one.first_fill, one.shrunk) for one in book.lists.all())
     lists = {id(one): one for one in checks.lists.of_order.values()}.values()
-    right_lists = sorted((one.parent, one.legs, one.waits, one.first_fill) for one in lists)
+    right_lists = sorted((one.parent, one.legs, one.waits, one.first_fill, one.shrunk) for one in lists)
     _compare_rows("lists", saved_lists, right_lists, findings, where)
 
 
@@ -86,14 +86,14 @@ def _compare_ledger(ledger: Ledger, checks: LedgerChecks, findings: Findings, wh
     orders = {
         one.order_id: (
             one.hold, one.remaining, one.filled, one.executed_value, one.fees, one.fee_rest, one.price, one.quantity,
-            one.conditions, one.rival, [amend.request_id for amend in one.amends],
+            one.conditions, one.rival, one.due, [amend.request_id for amend in one.amends],
         )
         for one in ledger.orders
     }  # fmt: skip
     owned = {
         number: (
             one.hold, one.remaining, one.filled, one.executed_value, one.fees, one.fee_rest, one.price, one.quantity,
-            one.conditions, one.rival, [amend.request_id for amend in one.amends],
+            one.conditions, one.rival, one.due, [amend.request_id for amend in one.amends],
         )
         for number, one in checks.orders.items()
     }  # fmt: skip
