@@ -5,7 +5,7 @@ from shared.messages import AmendRefused, Change
 from workers.audit.book_icebergs import hides_less_first
 from workers.audit.book_modes import CLOSED, lets_amend
 from workers.audit.book_state import NOTHING, FollowedBook
-from workers.audit.book_stops import stands_elsewhere
+from workers.audit.book_stops import follows_the_trades, stands_elsewhere
 from workers.audit.invariants import Invariant
 from workers.audit.naive_book import KnownOrder
 
@@ -16,6 +16,7 @@ def amended(book: FollowedBook, order: KnownOrder, event: Change) -> None:
     as_it_was(book, order, event)
     sleeper = book.sleepers.by_id.get(order.order_id)
     if sleeper is not None:
+        follows_the_trades(book, sleeper, event)
         stands_elsewhere(book, sleeper, event.price, event.new_quantity, event.stop_price)
     elif not order.rests:
         book.violate(

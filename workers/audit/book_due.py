@@ -78,6 +78,8 @@ def _in_turn(book: FollowedBook, order_id: int, before: int) -> None:
 def all_came(book: FollowedBook) -> None:
     """At the end of an entry."""
     between_two(book)
+    for order in [one for one in book.used_up.values() if one.left > 0]:
+        del book.used_up[order.order_id]  # an iceberg that never came back, which was said
     for order_id in book.queue:
         if order_id not in book.orders:
             continue
@@ -93,4 +95,4 @@ def all_came(book: FollowedBook) -> None:
                 "it on the book", "it waiting",
             )  # fmt: skip
     book.queue.clear()
-    book.is_watched = bool(book.sleepers.by_id or book.lists.of_order)
+    book.is_watched = bool(book.sleepers.by_id or book.lists.of_order or book.lists.waiting)

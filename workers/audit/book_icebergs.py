@@ -27,12 +27,12 @@ def shows_its_part(book: FollowedBook, order: KnownOrder, event: Open) -> None:
 
 def refreshed_at_once(book: FollowedBook) -> None:
     """Before anything else happens to the book: whoever has shown all and has more, shows the next part."""
-    for order in [one for one in book.used_up.values() if one.left > 0]:
-        book.violate(
-            Invariant.ICEBERGS, "the next part of an iceberg comes at once, to the back of its level", order.order_id,
-            f"an open with some of its {order.left} lots", "none",
-        )  # fmt: skip
-        del book.used_up[order.order_id]
+    for order in book.used_up.values():
+        if order.left > 0:
+            book.violate(
+                Invariant.ICEBERGS, "the next part of an iceberg comes at once, to the back of its level",
+                order.order_id, f"an open with some of its {order.left} lots", "none yet",
+            )  # fmt: skip
 
 
 def hides_less_first(book: FollowedBook, order: KnownOrder, left: int, hidden: int) -> None:

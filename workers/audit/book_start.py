@@ -23,7 +23,7 @@ def restore(followed: FollowedBook, book: OrderBook) -> None:
         followed.lists.restore(
             KnownList(found.parent, list(found.legs), found.waiting, found.first_fill, shrunk=found.shrunk)
         )
-    followed.is_watched = bool(followed.sleepers.by_id or followed.lists.of_order)
+    followed.is_watched = bool(followed.sleepers.by_id or followed.lists.of_order or followed.lists.waiting)
 
 
 def _restore_resting(followed: FollowedBook, book: OrderBook) -> None:

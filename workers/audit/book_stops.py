@@ -2,7 +2,7 @@
 
 import msgspec
 
-from shared.messages import Activate, Received
+from shared.messages import Activate, Change, Received
 from workers.audit.book_state import FollowedBook
 from workers.audit.invariants import Invariant
 from workers.audit.naive_book import KnownOrder
@@ -30,6 +30,7 @@ def falls_asleep(book: FollowedBook, order: KnownOrder, event: Activate) -> None
         Invariant.STOPS, sleeper.stop_price == event.stop_price, "a stop stands where it was asked to, a trailing one "
         "at its distance from the last trade", order.order_id, sleeper.stop_price, event.stop_price,
     )  # fmt: skip
+    sleeper.told = event.stop_price
     book.sleepers.add(sleeper)
 
 
@@ -85,6 +86,15 @@ def same_terms(book: FollowedBook, order: KnownOrder, event: Received | Activate
             )  # fmt: skip
 
 
+def follows_the_trades(book: FollowedBook, sleeper: Sleeper, event: Change) -> None:
+    """Looks at what an amend tells of a stop that trails: its stop price is not to be amended."""
+    if sleeper.trails:
+        book.check(
+            Invariant.STOPS, event.stop_price == sleeper.stop_price, "a trailing stop follows the best trade since",
+            event.order_id, sleeper.stop_price, event.stop_price,
+        )  # fmt: skip
+
+
 def stands_elsewhere(book: FollowedBook, sleeper: Sleeper, price: int, quantity: int, stop_price: int) -> None:
     """Follow an amend of a stop that sleeps. It keeps its age; a trailing one's stop price is its own."""
     terms, order = sleeper.order.terms, sleeper.order
@@ -94,4 +104,4 @@ def stands_elsewhere(book: FollowedBook, sleeper: Sleeper, price: int, quantity:
         conditions = msgspec.structs.replace(conditions, stop_price=stop_price)
     order.terms = msgspec.structs.replace(terms, price=price, quantity=quantity, conditions=conditions)
     order.price, order.left = price, quantity
-    book.sleepers.add(Sleeper(order, sleeper.age, sleeper.stop_price if sleeper.trails else stop_price))
+    book.sleepers.add(Sleeper(order, sleeper.age, sleeper.stop_price if sleeper.trails else stop_price, stop_price))

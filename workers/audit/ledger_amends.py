@@ -88,7 +88,5 @@ def _answer(ledger: FollowedLedger, order: OwnedOrder, event: Amended | AmendFai
     ledger.check(
         Invariant.AMENDS, is_right, ONCE, event.order_id, f"the answer to the first of {under_way}", event.request_id
     )
-    if not is_right:
-        return None
-    asked, order.amends = order.amends[0], order.amends[1:]
-    return asked
+    asked, order.amends = order.amends[:1], order.amends[1:]
+    return asked[0] if is_right else None

@@ -75,6 +75,8 @@ class LedgerChecks(FollowedLedger):
             step = _STEPS.get(type(event))
             if step is not None:
                 step(self, event)
+        if self.named_rivals:
+            are_rivals(self)
         if self.left_alone:
             rivals_are_closed(self)
         if self.unfunded:
@@ -164,7 +166,7 @@ class LedgerChecks(FollowedLedger):
         self.move(event.account, order.held_currency, -event.hold, event.hold)
         check_hold(self, order)
         if event.rival:
-            are_rivals(self, order)
+            self.named_rivals.append((event.order_id, event.rival))
         if event.parent:
             waits_behind(self, order)
         if self._sent_in != self.number:  # a list is one command

@@ -73,18 +73,21 @@ def _check_together(ledger: FollowedLedger, order: OwnedOrder, rival: OwnedOrder
 # --- rivals --------------------------------------------------------------------------------------
 
 
-def are_rivals(ledger: FollowedLedger, order: OwnedOrder) -> None:
-    """Looks at the later of two orders that were accepted as rivals."""
-    one, rival = order.accepted, ledger.orders.get(order.rival)
-    if rival is None:
-        return  # the earlier one: it is looked at when the other comes
-    other = rival.accepted
-    same = (one.account, one.instrument, one.side) == (other.account, other.instrument, other.side)
-    ledger.check(
-        Invariant.LISTS, same and rival.rival == one.order_id, "rivals are two orders of one account and side, each "
-        "the other's", one.order_id, f"order {other.order_id} of the same kind with rival {one.order_id}",
-        f"rival {rival.rival} of account {other.account}",
-    )  # fmt: skip
+def are_rivals(ledger: FollowedLedger) -> None:
+    """At the end of an entry: whoever was accepted as a rival has one, and is its."""
+    for order_id, rival_id in ledger.named_rivals:
+        order, rival = ledger.orders.get(order_id), ledger.orders.get(rival_id)
+        same = order is not None and rival is not None and rival.accepted.rival == order_id
+        same = same and _kind(order) == _kind(rival)
+        ledger.check(
+            Invariant.LISTS, same, "rivals are two orders of one account, instrument and side, each the other's",
+            order_id, f"order {rival_id} with rival {order_id}", f"rival {rival.accepted.rival if rival else 0}",
+        )  # fmt: skip
+    ledger.named_rivals.clear()
+
+
+def _kind(order: OwnedOrder | None) -> tuple[int, str, str] | None:
+    return (order.accepted.account, order.accepted.instrument, order.accepted.side) if order is not None else None
 
 
 def part(ledger: FollowedLedger, order: OwnedOrder, *, filled: bool) -> None:

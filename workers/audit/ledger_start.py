@@ -37,5 +37,5 @@ def _owned(one: OpenOrder) -> OwnedOrder:
     return OwnedOrder(
         accepted, one.time, one.hold, one.remaining, one.price, one.quantity, one.filled, one.executed_value, one.fees,
         one.fees * MILLION - one.fee_rest, one.rival, one.conditions, amends,
-        one.due, one.children,
+        one.due, one.children, is_restored=True,
     )  # fmt: skip

@@ -21,6 +21,7 @@ class OwnedOrder(msgspec.Struct, gc=False):
     ``price``, ``quantity`` and ``conditions`` are what amends have made of them; ``amends`` are on their way, the
     oldest first. ``rival`` shares its hold with it (0: nobody, or nobody any more). ``due`` is what it will hold,
     besides, out of what its parent brings; ``children`` wait for that. ``shrunk``: self-trade prevention took some.
+    ``is_restored``: accepted before the audit's first entry, and known as a snapshot has it.
     """
 
     accepted: Accepted
@@ -39,6 +40,7 @@ class OwnedOrder(msgspec.Struct, gc=False):
     due: int = 0
     children: tuple[int, ...] = ()
     shrunk: bool = False
+    is_restored: bool = False
 
     @property
     def fee_rest(self) -> int:
@@ -88,6 +90,8 @@ class FollowedLedger:
         """What came in less what went out, per currency; from a snapshot on: what was there, and then."""
         self.sent: Counter[str] = Counter()
         """Commands that went to each book."""
+        self.named_rivals: list[tuple[int, int]] = []
+        """Within an entry: orders that were accepted with a rival, and whom they name."""
         self.left_alone: dict[int, int] = {}
         """Within an entry: whose rival was filled, and by which order; the book has canceled them."""
         self.unfunded: deque[tuple[int, int]] = deque()

@@ -45,11 +45,15 @@ class Deadlines:
 
 
 class Sleeper(msgspec.Struct):
-    """A stop that sleeps since sequence ``age`` and stands at ``stop_price`` (ticks; 0: nowhere yet)."""
+    """A stop that sleeps since sequence ``age`` and stands at ``stop_price`` (ticks; 0: nowhere yet).
+
+    ``told`` is where it stood at its last event (-1: that was before the audit's first entry).
+    """
 
     order: KnownOrder
     age: int
     stop_price: int
+    told: int = -1
     is_due: bool = False
 
     @property
