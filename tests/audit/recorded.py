@@ -149,6 +149,10 @@ class Recorded:
                 )  # fmt: skip
         self._send(account % self.shards, request)
 
+    def requests(self) -> dict[int, list[bytes]]:
+        """What was asked of each shard."""
+        return {shard: self._streams[keys.inbox(shard)] for shard in self.ledgers}
+
     # --- auditing --------------------------------------------------------------------------------
 
     def audit(self, prepare: Callable[[History], None] = lambda _history: None) -> Findings:

@@ -1,5 +1,6 @@
 """Each rule of the book finds what breaks it, and no other rule does: scene by scene, on what a real book did."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
@@ -51,7 +52,7 @@ class Case(NamedTuple):
 
     invariant: Invariant
     rule: str
-    commands: list[Command]
+    commands: Sequence[Command]
     spoil: Spoil
 
 
@@ -94,7 +95,7 @@ EXPIRY = [
 ]  # fmt: skip
 
 STOP = sell(3, 5, 90, stop="loss", stop_price=95)
-TRIGGERED = [buy(1, 9, 80), *trade_at(100), STOP, *trade_at(95, 92)]
+TRIGGERED: list[Command] = [buy(1, 9, 80), *trade_at(100), STOP, *trade_at(95, 92)]
 
 STOPS = [
     Case(
@@ -290,7 +291,7 @@ MODES = [
     ),
 ]  # fmt: skip
 
-COLLARED = [*trade_at(100), sell(1, 4, 103), sell(2, 4, 110)]
+COLLARED: list[Command] = [*trade_at(100), sell(1, 4, 103), sell(2, 4, 110)]
 
 COLLAR = [
     Case(
@@ -352,7 +353,7 @@ LISTS = [
     ),
 ]  # fmt: skip
 
-TWO = [sell(1, 5, 100), sell(2, 5, 100)]
+TWO: list[Command] = [sell(1, 5, 100), sell(2, 5, 100)]
 
 AMENDS = [
     Case(I.AMENDS, "an amend tells of the order as it was", [*TWO, amend(1, quantity=3)],
@@ -389,7 +390,7 @@ AMENDS = [
     ),
 ]  # fmt: skip
 
-COLLECTED = [
+COLLECTED: list[Command] = [
     rules(mode="auction"), buy(1, 5, 103), buy(2, 5, 102), sell(3, 4, 100), sell(4, 4, 101), buy(5, 1, 90), rules(),
 ]  # fmt: skip
 
@@ -409,7 +410,7 @@ AUCTION = [
     ),
 ]  # fmt: skip
 
-OWN = [sell(1, 4, 100, account=1), sell(2, 4, 101)]
+OWN: list[Command] = [sell(1, 4, 100, account=1), sell(2, 4, 101)]
 
 SELF_TRADE = [
     Case(

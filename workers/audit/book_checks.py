@@ -354,6 +354,7 @@ class BookChecks(FollowedBook):
             self.violate(Invariant.DONE, "a mass-cancel counts whom it ended", 0, self._canceled, event.count)
 
     def _configured(self, event: Configured) -> None:
+        self.settlement.configured(self.symbol, self.number, event.instrument)
         book_auction.ends(self, event)
         self.configure(event.instrument)
         if self.sleepers.by_id:

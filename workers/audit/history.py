@@ -15,6 +15,7 @@ from shared.chain import advance
 from shared.messages import (
     Activate,
     BookEntry,
+    Configured,
     Done,
     LedgerEntry,
     ListPlaced,
@@ -114,13 +115,10 @@ class LogView:
             )  # fmt: skip
 
 
-def taken_up(entry: BookEntry, known: Container[int]) -> Iterable[int]:
-    """The orders that an entry takes up or refuses: those that a ledger must have accepted before."""
-    events = entry.events
-    if events and type(events[0]) is Received:  # a plain order: of the rest, none is new
-        return (events[0].order_id,)
+def newcomers(entry: BookEntry, known: Container[int]) -> Iterable[int]:
+    """The orders that an entry takes up or refuses, which a ledger must have accepted before."""
     found: list[int] = []
-    for event in events:
+    for event in entry.events:
         if isinstance(event, Received | Activate) or (isinstance(event, Done) and event.reason == "rejected"):
             found.append(event.order_id)
         elif isinstance(event, ListPlaced):
@@ -193,13 +191,24 @@ class History:
         except msgspec.MsgspecError as error:
             log.unreadable(error)
         else:
-            for order_id in taken_up(entry, checks.orders):
-                self._await_accepted(symbol, order_id)
+            self._await_causes(symbol, entry, checks.orders)
             checks.follow(log.number, entry)
             self.on_book_entry(symbol, log.number, entry)
         log.is_reading = False
         log.followed()
         return True
+
+    def _await_causes(self, symbol: str, entry: BookEntry, known: Container[int]) -> None:
+        """Follow what a book was told before it did this."""
+        first = entry.events[0] if entry.events else None
+        if type(first) is Received:  # a new order: whoever else comes in the entry waited in the book
+            self._await_accepted(symbol, first.order_id)
+            return
+        for order_id in newcomers(entry, known):
+            self._await_accepted(symbol, order_id)
+        if any(type(event) is Configured for event in entry.events):
+            while not self.settlement.rules.get(symbol) and self._advance_ledger(0):
+                pass
 
     def _await_accepted(self, symbol: str, order_id: int) -> None:
         shard = shard_of_order(order_id)

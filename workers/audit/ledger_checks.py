@@ -41,6 +41,9 @@ from workers.ledger.orders import PAST_MAX
 BOOK_LOG = log(instrument_tag("|")).split("|")
 """What stands before and behind the symbol in the name of a book's log."""
 
+Step = Filled | HoldReduced | Closed | AmendRequested | Amended | AmendFailed | HoldFunded
+"""What happens to an open order."""
+
 
 class LedgerChecks(FollowedLedger):
     """Follows the log of one account shard, from its beginning or from a snapshot."""
@@ -121,16 +124,23 @@ class LedgerChecks(FollowedLedger):
         if one in self._used:
             self.violate(Invariant.CLIENT_IDS, f'account {one[0]} uses the id "{one[2]}" a second time')
 
-    def _known(self, event: Filled | HoldReduced | Closed | AmendRequested | Amended, what: str) -> OwnedOrder | None:
+    def _known(self, event: Step, what: str) -> OwnedOrder | None:
         order = self.orders.get(event.order_id)
         if order is None:
             self.violate(Invariant.DONE, f"order {event.order_id} is {what}, but is not open")
-        elif (order.accepted.account, order.accepted.instrument) != (event.account, event.instrument):
+        else:
+            self._check_owner(order, event, what)
+        return order
+
+    def _check_owner(self, order: OwnedOrder, event: Step, what: str) -> None:
+        """Account, instrument and side of an event are those of its order: they say whose money moves, and which."""
+        one = order.accepted
+        if (one.account, one.instrument, one.side) != (event.account, event.instrument, event.side):
             self.violate(
                 Invariant.ACCEPTED,
-                f"order {event.order_id} is {what} as one of account {event.account} on {event.instrument}",
+                f"order {event.order_id} is {what} as a {event.side} of account {event.account} on {event.instrument}, "
+                f"it is a {one.side} of account {one.account} on {one.instrument}",
             )
-        return order
 
     # --- events ------------------------------------------------------------------------------------
 
@@ -138,6 +148,7 @@ class LedgerChecks(FollowedLedger):
         self.instruments[event.instrument.symbol] = event.instrument
         if self.shard == 0:
             self.sent[event.instrument.symbol] += 1
+            self.settlement.rules_sent(event.instrument)
 
     def _cancel_requested(self, event: CancelRequested) -> None:
         self.sent[event.instrument] += 1
@@ -271,13 +282,17 @@ class LedgerChecks(FollowedLedger):
 
     def _amend_failed(self, event: AmendFailed) -> None:
         self.settlement.amend_failed(self._source, event, self.where)
-        ledger_amends.failed(self, self.orders.get(event.order_id), event)
+        order = self.orders.get(event.order_id)
+        if order is not None:
+            self._check_owner(order, event, "not amended")
+        ledger_amends.failed(self, order, event)
 
     def _hold_moved(self, event: HoldMoved) -> None:
         moved(self, event)
 
     def _hold_funded(self, event: HoldFunded) -> None:
-        funded(self, event)
+        if self._known(event, "held for") is not None:
+            funded(self, event)
 
     def _last_price(self, event: LastPrice) -> None:
         self.last_prices[event.instrument] = event.price

@@ -54,17 +54,16 @@ def fill_brings(ledger: FollowedLedger, parent: OwnedOrder, event: Filled) -> No
 
 
 def funded(ledger: FollowedLedger, event: HoldFunded) -> None:
-    """Looks at a hold out of what a parent's fill brought, and follows it."""
+    """Looks at a hold of an open order out of what its parent's fill brought, and follows it."""
     due = ledger.unfunded.popleft() if ledger.unfunded else (0, 0)
     ledger.check(
         Invariant.HOLDS, due == (event.order_id, event.amount),
         "what a parent's fill brings is held for whom it is due to, at once", event.order_id,
         f"{due[1]} for order {due[0]}", event.amount,
     )  # fmt: skip
-    order = ledger.orders.get(event.order_id)
-    if order is not None:
-        order.due -= event.amount
-        ledger.release(order, -event.amount)
+    order = ledger.orders[event.order_id]
+    order.due -= event.amount
+    ledger.release(order, -event.amount)
 
 
 def all_is_funded(ledger: FollowedLedger) -> None:

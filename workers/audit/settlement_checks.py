@@ -4,13 +4,14 @@ What one side has told and the other has not yet is kept here: orders on their w
 on their way to a ledger. What is still here at the end, although the other side has read past it, is lost.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from shared.errors import RejectReason
+from shared.instrument import Instrument
 from shared.messages import (
     Accepted,
     Amended,
@@ -69,6 +70,8 @@ class SettlementChecks:
         self._findings = findings
         self.on_the_way: dict[tuple[int, str], OrderedDict[int, Sent]] = {}
         """(shard, instrument) -> orders that are accepted, and not received by their book; the oldest first."""
+        self.rules: dict[str, deque[Instrument]] = {}
+        """Instrument -> rules that ledger 0 has sent, and the book does not follow yet; the oldest first."""
         self.fills: dict[Fill, Pending[Match]] = {}
         self.steps: dict[int, list[Pending[Step]]] = {}
         self.halves: dict[tuple[str, int], Filled] = {}
@@ -107,6 +110,22 @@ class SettlementChecks:
             waiting = self.on_the_way[key] = OrderedDict()
         waiting[event.order_id] = Sent(event, number)
 
+    def rules_sent(self, rules: Instrument) -> None:
+        """Ledger 0 has sent a book its rules."""
+        self.rules.setdefault(rules.symbol, deque()).append(rules)
+
+    def configured(self, symbol: str, number: int, rules: Instrument) -> None:
+        """A book follows other rules: the next that ledger 0 has sent."""
+        sent = self.rules.get(symbol, deque())
+        while symbol in self._late and sent and sent[0] != rules:
+            sent.popleft()  # followed before the audit's first entry
+        found = sent.popleft() if sent else None
+        if 0 not in self._first_orders:
+            self._findings.check(
+                Invariant.ACCEPTED, found == rules, f"{symbol} entry {number}",
+                f"the book follows {rules}, ledger 0 has sent it {found}",
+            )  # fmt: skip
+
     def is_on_the_way(self, symbol: str, order_id: int) -> bool:
         """Whether the order is accepted, and its book has not received it."""
         return order_id in self.on_the_way.get((shard_of_order(order_id), symbol), ())
@@ -127,13 +146,23 @@ class SettlementChecks:
     def turned_away(self, symbol: str, number: int, time: int, event: Done) -> None:
         """A book has refused an order without taking it up, at ``time``."""
         accepted = self._arrive(symbol, number, event.order_id)
-        if accepted is not None and event.cause is RejectReason.EXPIRED:
+        if accepted is not None:
+            self._refused_rightly(accepted, f"{symbol} entry {number}", time, event)
+        self.done(symbol, number, event)
+
+    def _refused_rightly(self, accepted: Accepted, where: str, time: int, event: Done) -> None:
+        if (event.account, event.side) != (accepted.account, accepted.side):
+            self._findings.violate(
+                Invariant.ACCEPTED, where,
+                f"order {event.order_id} is refused as a {event.side} of account {event.account}, it was accepted as a "
+                f"{accepted.side} of account {accepted.account}",
+            )  # fmt: skip
+        if event.cause is RejectReason.EXPIRED:
             expires = accepted.conditions.expires if accepted.conditions is not None else 0
             self._findings.check(
-                Invariant.EXPIRY, 0 < expires <= time, f"{symbol} entry {number}",
+                Invariant.EXPIRY, 0 < expires <= time, where,
                 f"order {event.order_id} is refused at {time} as expired, its end is {expires or 'never'}",
             )  # fmt: skip
-        self.done(symbol, number, event)
 
     def _arrive(self, symbol: str, number: int, order_id: int) -> Accepted | None:
         """The order as it was accepted. A shard's orders reach a book in the order in which they were accepted."""
