@@ -1,6 +1,7 @@
 """The order desk on real ledgers and books that move only when told to: whatever comes between, the answer is right."""
 
 import asyncio
+import time
 
 import hiredis
 import pytest
@@ -15,6 +16,7 @@ from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
 from workers.gateway.market import Market
 from workers.gateway.orders import Desk
+from workers.gateway.render import iso
 from workers.gateway.replicas import Replicas
 
 BTC = coarse("BTC-USD")
@@ -98,6 +100,25 @@ def test_an_amend_is_answered_when_its_book_has_done_it(back):
         back.settle()
         answer = await task
         assert (answer.price, answer.size, answer.status) == ("90", "7", "open")
+
+    run(story())
+
+
+def test_an_amend_of_a_child_that_goes_live_meanwhile_says_why_it_failed(back):
+    """Its book refused it as one that waits; when that is answered it rests, and another try will do."""
+
+    async def story():
+        buy, sell = SELL | {"side": "buy", "price": "90"}, SELL | {"price": "120"}
+        placed = await back.do(back.desk.place_list(1, {"type": "oto", "orders": [buy, sell], "trigger": "first_fill"}))
+        child = placed.orders[1].id
+        task, request = await back.ask(back.desk.amend(1, child, {"size": "7"}))
+        back.world.requested(request)
+        back.world.drain()
+        back.world.request(OrderRequest("s", 2, "BTC-USD", "sell", "limit", 90, 10))
+        back.settle()
+        with pytest.raises(ApiError, match="waited behind another when the amend came; send it again"):
+            await task
+        assert (await back.do(back.desk.amend(1, child, {"size": "7"}))).size == "7"
 
     run(story())
 
@@ -200,6 +221,35 @@ def test_a_list_and_its_repeat(back):
     run(story())
 
 
+def test_a_repeat_is_answered_though_it_would_be_too_late(back):
+    """The price has left an oco behind, or the time has passed: the first list or order is answered all the same."""
+    orders = [SELL | {"client_oid": "a"}, STOP | {"client_oid": "b"}]
+    soon = {"time_in_force": "GTT", "client_oid": "c", "price": "150"}
+
+    async def story():
+        async def caught_up(shard):
+            back.follow()
+
+        back.replicas.catch_up = caught_up
+        first = await back.do(back.desk.place_list(1, {"type": "oco", "orders": orders}))
+        until = iso(time.time_ns() + 50_000_000)
+        second = await back.do(back.desk.place(1, SELL | soon | {"cancel_after": until}))
+        back.buy(100, 1)
+        back.settle()
+        await asyncio.sleep(0.06)
+        again = await back.do(back.desk.place_list(1, {"type": "oco", "orders": orders}))
+        assert [order.id for order in again.orders] == [order.id for order in first.orders]
+        assert (await back.do(back.desk.place(1, SELL | soon | {"cancel_after": until}))).id == second.id
+        with pytest.raises(ApiError, match="must be above the last trade"):
+            await back.desk.place_list(
+                1, {"type": "oco", "orders": [SELL | {"client_oid": "d"}, orders[1] | {"client_oid": "e"}]}
+            )
+        with pytest.raises(ApiError, match=f"cancel_after {until} is not in the future"):
+            await back.desk.place(1, SELL | soon | {"cancel_after": until, "client_oid": "f"})
+
+    run(story())
+
+
 def test_a_list_sent_twice_by_a_broken_connection_is_one_list(back):
     """The ids of its orders are those of the request: the second copy is a duplicate, and its answer nobody's."""
 
@@ -266,5 +316,18 @@ def test_an_unknown_order_needs_the_history(back, reference):
         with pytest.raises(ApiError, match="order not found"):
             await back.desk.find(2, reference)
         assert len(looked) == 1
+
+    run(story())
+
+
+def test_no_client_id_is_nobodys(back):
+    """An empty id behind "client:" must never mean an order without one: a cancel would hit any of them."""
+
+    async def story():
+        order = await back.do(back.desk.place(1, SELL))
+        with pytest.raises(ApiError, match="Invalid order id") as error:
+            await back.desk.cancel(1, "client:")
+        assert error.value.status == 400
+        assert (await back.desk.find(1, order.id)).is_done is False
 
     run(story())

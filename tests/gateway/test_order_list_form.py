@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from shared.instrument import make_instrument
 from workers.gateway.errors import ApiError
-from workers.gateway.order_list_form import read_order_list
+from workers.gateway.order_list_form import check_expiries, check_market, read_order_list
 
 BTC, ETH = make_instrument("BTC-USD", "0.01", "0.001"), make_instrument("ETH-USD", "0.01", "0.001")
+NOW = 1_700_000_000_000_000_000
 KNOWN = {one.symbol: one for one in (BTC, ETH)}
 BUY = {"product_id": "BTC-USD", "side": "buy", "price": "100", "size": "1"}
 PROFIT = {"product_id": "BTC-USD", "side": "sell", "price": "110", "size": "1"}
@@ -23,7 +24,10 @@ BREAK = {"product_id": "BTC-USD", "side": "buy", "price": "115", "stop_price": "
 
 def read(fields, last=100):
     numbers = count(1)
-    return read_order_list(fields, KNOWN, {"BTC-USD": last * 100}, lambda: f"r{next(numbers)}", 7, 0)
+    request = read_order_list(fields, KNOWN, lambda: f"r{next(numbers)}", 7, NOW)
+    check_expiries(request, NOW)
+    check_market(request, BTC, last * 100)
+    return request
 
 
 def a_list(kind, *orders, **more):
@@ -38,6 +42,7 @@ def a_list(kind, *orders, **more):
         a_list("oco", TAKE, STOP),
         a_list("oco", PROFIT, TRAIL),
         a_list("oco", DIP, BREAK),
+        a_list("oco", PROFIT, STOP | {"time_in_force": "IOC", "min_size": "1"}),
         a_list("oto", BUY, STOP),
         a_list("oto", BUY, BUY),
         a_list("oto", {**BUY, "type": "market", "price": None}, STOP),
@@ -85,9 +90,16 @@ REFUSED = [
         a_list("oto", BUY | {"client_oid": "a"}, STOP | {"client_oid": "a"}),
         'order 2 of the list: client_oid "a" is that of order 1',
     ),
+    (
+        a_list("oco", STOP, PROFIT | {"time_in_force": "GTT", "cancel_after": "2023-01-01T00:00:00Z"}),
+        "order 2 of the list: cancel_after 2023-01-01T00:00:00.000000Z is not in the future",
+    ),
     (a_list("oco", PROFIT, BREAK), "order 2 of the list: side buy differs from order 1's, sell"),
     (a_list("otoco", BUY, PROFIT, BREAK), "order 3 of the list: side buy differs from order 2's, sell"),
     (a_list("oco", {**PROFIT, "type": "market", "price": None}, STOP), "order 1 of the list: type market never waits"),
+    (a_list("oco", PROFIT | {"time_in_force": "IOC"}, STOP), "order 1 of the list: time_in_force IOC never waits"),
+    (a_list("oco", STOP, PROFIT | {"time_in_force": "FOK"}), "order 2 of the list: time_in_force FOK never waits"),
+    (a_list("otoco", BUY, PROFIT | {"min_size": "1"}, STOP), "order 2 of the list: min_size has to fill as"),
     (a_list("oco", PROFIT, PROFIT), "orders 1 and 2 of the list both wait above the market"),
     (a_list("oco", STOP, TRAIL), "orders 1 and 2 of the list both wait below the market"),
     (a_list("otoco", BUY, DIP, DIP), "orders 2 and 3 of the list both wait below the market"),
