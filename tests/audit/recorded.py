@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
+from copy import copy, deepcopy
+from functools import cache
+from typing import Any, Self
 
 from shared import keys
 from shared.chain import advance
@@ -64,6 +66,12 @@ class Tag:
         self.log += batch.log
         streams[keys.log(self.handler.tag)] = self.log
 
+    def copy(self) -> "Tag":
+        """The same, to be spoilt."""
+        tag = copy(self)
+        tag.log, tag.standing = list(self.log), deepcopy(self.standing)
+        return tag
+
     def restate(self) -> None:
         """Length and chain as the log has them now."""
         self.standing.length = len(self.log)
@@ -93,6 +101,14 @@ class Recorded:
                 machine.step(self._streams, self._rng)
         for machine in machines:
             machine.restate()
+
+    @classmethod
+    def fresh(cls, seed: int = 1, count: int = 600, shards: int = 1, *, finish: bool = True) -> Self:
+        """A recording that is made once, and is the test's own to spoil."""
+        recorded = copy(_made(cls, seed, count, shards, finish))  # type: ignore[arg-type]  # a class is hashable
+        recorded.ledgers = {shard: tag.copy() for shard, tag in recorded.ledgers.items()}
+        recorded.books = {symbol: tag.copy() for symbol, tag in recorded.books.items()}
+        return recorded  # type: ignore[return-value]  # it is one of cls
 
     def _is_behind(self, machine: Tag) -> bool:
         positions = machine.standing.positions
@@ -187,3 +203,8 @@ class Recorded:
         for payload in self.ledgers[shard].log[:number]:
             handler.fold(payload)
         return handler.ledger
+
+
+@cache
+def _made(kind: type[Recorded], seed: int, count: int, shards: int, finish: bool) -> Recorded:
+    return kind(seed, count, shards, finish=finish)

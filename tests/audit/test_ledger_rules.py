@@ -43,7 +43,7 @@ def ledger_events(recorded: Features, shard: int = 0) -> list[Any]:
 @pytest.mark.parametrize("seed", range(4))
 def test_good_logs_with_everything_pass(seed, shards):
     """No violation in flows of all features, at their end or in the middle of them."""
-    findings = Features(seed, 600, shards, finish=seed % 2 == 0).audit()
+    findings = Features.fresh(seed, 600, shards, finish=seed % 2 == 0).audit()
     assert [str(one) for one in findings.violations] == []
 
 
@@ -52,7 +52,7 @@ def test_the_flows_try_everything():
     checked: Counter[Invariant] = Counter()
     kinds: Counter[type] = Counter()
     for seed in range(10):
-        recorded = Features(seed, 600, 1 + seed % 2)
+        recorded = Features.fresh(seed, 600, 1 + seed % 2)
         checked += recorded.audit().checked
         kinds.update(type(event) for event in ledger_events(recorded))
     assert {one for one in Invariant if checked[one] < 50} <= {I.SNAPSHOTS, I.POSTGRESQL, I.CONSERVED}
@@ -150,7 +150,7 @@ CASES = [*HOLDS, *AMENDS, *ACROSS]
 @pytest.mark.parametrize("nth", range(2))
 def test_a_spoilt_ledger_event_is_found(case: Case, nth):
     """One event of a good ledger's log is another, missing or repeated: the case's rule is broken, and no other."""
-    recorded = Features(5, 600)
+    recorded = Features.fresh(5, 600)
     edit(recorded.ledgers[0], case.kind, case.change, case.wanted, nth)
     findings = recorded.audit()
     said = [str(one) for one in findings.violations]
@@ -171,24 +171,35 @@ def book_events(recorded: Features, kind: type, wanted: Callable[[Any], bool] = 
     return [event for event in events if isinstance(event, kind) and wanted(event)]
 
 
+def where(wanted: Callable[[Features], Any], shards: int = 1) -> tuple[Features, Any]:
+    """The first recording in which there is what is wanted, and that."""
+    for seed in range(40):
+        recorded = Features.fresh(seed, 600, shards)
+        if found := wanted(recorded):
+            return recorded, found
+    pytest.fail("no recording has what this test spoils")
+
+
 def violated(recorded: Features) -> set[Invariant]:
     return set(recorded.audit().violated)
 
 
 def test_an_amend_that_does_something_else_is_found():
     """A sell order gets another price than it asked for."""
-    recorded = Features(5, 600)
-    amended = [one for one in ledger_events(recorded) if isinstance(one, Amended) and one.side == "sell" and one.price]
-    asked = {one.request_id: one for one in ledger_events(recorded) if isinstance(one, AmendRequested)}
-    name = next(one.request_id for one in amended if asked[one.request_id].price)
+    recorded, [name, *_] = where(_sells_with_another_price)
     edit(recorded.ledgers[0], AmendRequested, but(price=more), lambda event: event.request_id == name, 0)
     assert violated(recorded) == {I.AMENDS}
 
 
+def _sells_with_another_price(recorded: Features) -> list[str]:
+    asked = {one.request_id: one for one in ledger_events(recorded) if isinstance(one, AmendRequested)}
+    amended = [one for one in ledger_events(recorded) if isinstance(one, Amended) and one.side == "sell"]
+    return [one.request_id for one in amended if asked[one.request_id].price]
+
+
 def test_a_taker_in_an_auction_is_found():
     """In an auction both sides are makers: who pays the taker's rate is found."""
-    recorded = Features(5, 600)
-    trade = book_events(recorded, Match, lambda event: event.auction)[0]
+    recorded, [trade, *_] = where(lambda one: book_events(one, Match, lambda event: event.auction))
     edit(
         recorded.ledgers[0], Filled, but(liquidity="T"),
         lambda event: (event.instrument, event.trade_id, event.side) == ("BTC-USD", trade.trade_id, "buy"), 0,
@@ -198,8 +209,8 @@ def test_a_taker_in_an_auction_is_found():
 
 def test_a_refusal_as_expired_before_the_time_is_found():
     """An order that its book refused as expired would not have expired yet."""
-    recorded = Features(9, 600, 3)
-    [refused, *_] = book_events(recorded, Done, lambda event: event.reason == "rejected" and event.cause is R.EXPIRED)
+    expired = lambda event: event.reason == "rejected" and event.cause is R.EXPIRED  # noqa: E731
+    recorded, [refused, *_] = where(lambda one: book_events(one, Done, expired), 3)
     ledger = recorded.ledgers[shard_of_order(refused.order_id)]
     later = lambda conditions: msgspec.structs.replace(conditions, expires=10**15)  # noqa: E731
     edit(ledger, Accepted, but(conditions=later), lambda event: event.order_id == refused.order_id, 0)
@@ -208,54 +219,66 @@ def test_a_refusal_as_expired_before_the_time_is_found():
 
 def test_a_rival_that_stays_open_is_found():
     """One of two rivals is filled, and the other's end is missing."""
-    recorded = Features(5, 600)
-    rivals = {one.order_id: one.rival for one in ledger_events(recorded) if isinstance(one, Accepted) and one.rival}
-    for entry in entries(recorded.ledgers[0]):
-        filled = {rivals.get(event.order_id) for event in entry.events if isinstance(event, Filled)}
-        ends = [event.order_id for event in entry.events if isinstance(event, Closed) and event.order_id in filled]
-        if ends:
-            break
-    edit(recorded.ledgers[0], Closed, no, lambda event: event.order_id == ends[0], 0)
+    recorded, [order_id, *_] = where(_whose_rival_was_filled)
+    edit(recorded.ledgers[0], Closed, no, lambda event: event.order_id == order_id, 0)
     found = recorded.audit().violations
     assert any(one.what.startswith("of two rivals only one is filled: the other closes") for one in found)
 
 
+def _whose_rival_was_filled(recorded: Features) -> list[int]:
+    rivals = {one.order_id: one.rival for one in ledger_events(recorded) if isinstance(one, Accepted) and one.rival}
+    found = []
+    for entry in entries(recorded.ledgers[0]):
+        filled = {rivals.get(event.order_id) for event in entry.events if isinstance(event, Filled)}
+        found += [event.order_id for event in entry.events if isinstance(event, Closed) and event.order_id in filled]
+    return found
+
+
 def test_a_refusal_of_somebody_elses_order_is_found():
     """A book refuses an order as that of another account."""
-    recorded = Features(9, 600, 3)
-    edit(recorded.books["BTC-USD"], Done, but(account=more), lambda event: event.reason == "rejected", 0)
+    rejected = lambda event: event.reason == "rejected"  # noqa: E731
+    recorded, _ = where(lambda one: book_events(one, Done, rejected), 3)
+    edit(recorded.books["BTC-USD"], Done, but(account=more), rejected, 0)
     assert violated(recorded) == {I.ACCEPTED}
 
 
 def test_an_amend_that_nobody_answers_is_found():
     """Neither the book nor the ledger ever tells what became of an amend of an order that is still open."""
-    recorded = Features(18, 600)
-    still_open = recorded.ledgers[0].handler.ledger.orders
-    answers = [one for one in ledger_events(recorded) if isinstance(one, AmendFailed)]
-    lost = next(one for one in answers if still_open.get(one.order_id) and not one.released)
+    recorded, [lost, *_] = where(_failed_amends_of_open_orders)
     for tag in (recorded.ledgers[0], recorded.books[lost.instrument]):
         edit(tag, AmendFailed | AmendRefused, no, lambda event: event.request_id == lost.request_id, 0)
     assert violated(recorded) == {I.AMENDS}
 
 
+def _failed_amends_of_open_orders(recorded: Features) -> list[AmendFailed]:
+    still_open = recorded.ledgers[0].handler.ledger.orders
+    answers = [one for one in ledger_events(recorded) if isinstance(one, AmendFailed)]
+    return [one for one in answers if still_open.get(one.order_id) and not one.released]
+
+
 def test_a_wrong_last_price_is_found():
     """A ledger none of whose accounts took part in the last trade knows another price than the book."""
-    recorded = Features(9, 600, 3)
-    for shard, tag in recorded.ledgers.items():
+    recorded, [shard, *_] = where(_bystanders_of_the_last_trade, 3)
+    told = [one for one in ledger_events(recorded, shard) if isinstance(one, LastPrice) and one.instrument == "BTC-USD"]
+    edit(
+        recorded.ledgers[shard], LastPrice, but(price=more), lambda event: event.instrument == "BTC-USD", len(told) - 1
+    )  # fmt: skip
+    assert violated(recorded) == {I.SETTLED}
+
+
+def _bystanders_of_the_last_trade(recorded: Features) -> list[int]:
+    """Shards that know of the last trade only from its price (a list that is not empty, though the shard be 0)."""
+    found = []
+    for shard in recorded.ledgers:
         told = [one for one in ledger_events(recorded, shard) if isinstance(one, LastPrice | Filled)]
-        last = [one for one in told if one.instrument == "BTC-USD"][-1]
-        if isinstance(last, LastPrice):
-            count = sum(isinstance(one, LastPrice) for one in told if one.instrument == "BTC-USD")
-            edit(tag, LastPrice, but(price=more), lambda event: event.instrument == "BTC-USD", count - 1)
-            assert violated(recorded) == {I.SETTLED}
-            return
-    pytest.fail("every shard took part in the last trade")
+        last = [one for one in told if one.instrument == "BTC-USD"][-1:]
+        found += [shard for one in last if isinstance(one, LastPrice)]
+    return found
 
 
 def test_a_command_that_no_ledger_sent_is_found():
     """An outbox has one command more than its ledger's log tells of; ticks, of which only books tell, are counted."""
-    recorded = Features(5, 600)
-    assert book_events(recorded, Ticked)
+    recorded, _ = where(lambda one: book_events(one, Ticked))
     outbox = keys.outbox(0, "BTC-USD")
     recorded.ledgers[0].standing.lengths[outbox] += 1
     recorded.books["BTC-USD"].standing.positions[outbox] = f"{recorded.ledgers[0].standing.lengths[outbox]}-0"

@@ -37,7 +37,7 @@ ASKED_FOR = {I.EXPIRY, I.STOPS, I.ICEBERGS, I.LISTS, I.AMENDS, I.AUCTION, I.COLL
 @pytest.mark.parametrize("finish", [True, False])
 def test_good_logs_pass(shards, finish):
     """No violation at the end of a run or in the middle of one, on one or several shards, and every rule was tried."""
-    findings = Recorded(7, 600, shards, finish=finish).audit()
+    findings = Recorded.fresh(7, 600, shards, finish=finish).audit()
     assert [str(one) for one in findings.violations] == []
     tried = {invariant for invariant, count in findings.checked.items() if count > 2}
     assert tried >= set(Invariant) - {I.SNAPSHOTS, I.POSTGRESQL} - ASKED_FOR
@@ -70,7 +70,7 @@ BOOK_EVENTS = [
 @pytest.mark.parametrize(("kind", "change", "broken"), BOOK_EVENTS)
 def test_a_spoilt_book_event_is_found(kind, change, broken):
     """One event of a book's log is changed, dropped or repeated: the rules it breaks are named."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     edit(recorded.books["BTC-USD"], kind, change)
     findings = recorded.audit()
     assert broken <= set(findings.violated), [str(one) for one in findings.violations[:10]]
@@ -106,7 +106,7 @@ LEDGER_EVENTS = [
 @pytest.mark.parametrize(("kind", "change", "broken"), LEDGER_EVENTS)
 def test_a_spoilt_ledger_event_is_found(kind, change, broken):
     """One event of a ledger's log is changed, dropped or repeated: the rules it breaks are named."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     edit(recorded.ledgers[0], kind, change, lambda event: getattr(event, "instrument", "BTC-USD") == "BTC-USD")
     findings = recorded.audit()
     assert broken <= set(findings.violated), [str(one) for one in findings.violations[:10]]
@@ -116,28 +116,28 @@ def test_a_spoilt_ledger_event_is_found(kind, change, broken):
 @pytest.mark.parametrize("change", [but(fee=more), but(fee_rest=more)])
 def test_a_wrong_fee_is_found(change):
     """A fee that is not the exact one, rounded up once an order, breaks that rule."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     edit(recorded.ledgers[0], Filled, change, lambda event: event.fee)
     assert recorded.audit().violated[I.FEES]
 
 
 def test_money_from_nowhere_is_found():
     """A payment that its counterpart did not make breaks bought = sold, and the sum of all money."""
-    recorded = Recorded(shards=2)
+    recorded = Recorded.fresh(shards=2)
     edit(recorded.ledgers[0], Filled, but(cost=more), lambda event: event.side == "sell")
     assert {I.TRADES, I.CONSERVED} <= set(recorded.audit().violated)
 
 
 def test_an_overdraft_is_found():
     """A withdrawal of more than there is breaks nothing-negative."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     edit(recorded.ledgers[0], Transferred, but(amount=-(10**18)), lambda event: event.amount == 5000)
     assert set(recorded.audit().violated) == {I.NEGATIVE}
 
 
 def test_swapped_makers_are_found():
     """Two makers of one price change their turns: only priority is broken, and what follows from it."""
-    recorded = Recorded(3)
+    recorded = Recorded.fresh(3)
     tag = recorded.books["BTC-USD"]
     log = entries(tag)
     for entry in log:
@@ -160,7 +160,7 @@ def test_swapped_makers_are_found():
 
 def test_a_self_trade_is_found():
     """Buyer and seller are one account."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     edit(
         recorded.books["BTC-USD"],
         Match,
@@ -171,7 +171,7 @@ def test_a_self_trade_is_found():
 
 def test_a_crossed_book_is_found():
     """An order that rests where it could have traded."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     tag = recorded.books["BTC-USD"]
     log = entries(tag)
     number, _ = find(tag, Match)
@@ -187,7 +187,7 @@ def test_a_crossed_book_is_found():
 
 def test_an_early_end_is_found():
     """An immediate-or-cancel order that ends although somebody was there to trade with."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     tag = recorded.books["BTC-USD"]
     log = entries(tag)
     number, _ = find(tag, Received, lambda event: event.time_in_force == "IOC" and _trades(tag, event.order_id))
@@ -209,7 +209,7 @@ def _trades(tag: Tag, order_id: int) -> bool:
 @pytest.mark.parametrize("book", [True, False])
 def test_a_missing_entry_is_found(book):
     """An entry is gone from the stream: its number is missing, and the chain is not the stored one."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     tag = recorded.books["BTC-USD"] if book else recorded.ledgers[0]
     good = recorded.view
 
@@ -225,7 +225,7 @@ def test_a_missing_entry_is_found(book):
 
 def test_a_broken_chain_is_found():
     """One byte of an entry changes without changing what it says: only the chain breaks."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     tag = recorded.ledgers[0]
     tag.log[50] = tag.log[50].replace(b'"source":', b'"source": ')
     assert set(recorded.audit().violated) == {I.CHAIN}
@@ -233,14 +233,14 @@ def test_a_broken_chain_is_found():
 
 def test_a_shortened_log_is_found():
     """The log ends before the length that its owner has written."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     del recorded.ledgers[0].log[-1]
     assert I.ENTRIES in recorded.audit().violated
 
 
 def test_an_unreadable_entry_is_found():
     """An entry that is no message is named, and the rest is still read."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     recorded.books["BTC-USD"].log[-1] = b'{"source": 5}'
     findings = recorded.audit()
     assert "is unreadable" in next(one.what for one in findings.violations if one.invariant is I.ENTRIES)
@@ -249,7 +249,7 @@ def test_an_unreadable_entry_is_found():
 def test_a_command_handled_twice_or_out_of_order_is_found():
     """Two entries of one command, or in another order than in its outbox."""
     for change in (lambda log: [*log[:30], log[29], *log[30:]], lambda log: [*log[:29], log[30], log[29], *log[31:]]):
-        recorded = Recorded()
+        recorded = Recorded.fresh()
         rewrite(recorded.books["BTC-USD"], change(entries(recorded.books["BTC-USD"])))
         assert I.SOURCES in recorded.audit().violated
 
@@ -257,7 +257,7 @@ def test_a_command_handled_twice_or_out_of_order_is_found():
 def test_a_source_that_is_none_is_found():
     """An entry that does not say what it answers."""
     for tags in ("books", "ledgers"):
-        recorded = Recorded()
+        recorded = Recorded.fresh()
         tag = next(iter(getattr(recorded, tags).values()))
         log = entries(tag)
         log[20].source = "somewhere"
@@ -267,7 +267,7 @@ def test_a_source_that_is_none_is_found():
 
 def test_a_lost_order_is_found():
     """An accepted order that its book never received, although it took up later ones, or all there are."""
-    recorded = Recorded()
+    recorded = Recorded.fresh()
     tag = recorded.books["BTC-USD"]
     log = entries(tag)
     last = max(number for number, entry in enumerate(log) if isinstance(entry.events[0], Received))
@@ -278,7 +278,7 @@ def test_a_lost_order_is_found():
 def test_what_is_on_its_way_is_no_violation():
     """Logs cut in the middle: orders not received, trades not settled."""
     for seed in range(5):
-        findings = Recorded(seed, 300, 2, finish=False).audit()
+        findings = Recorded.fresh(seed, 300, 2, finish=False).audit()
         assert not findings.violations
 
 
@@ -287,7 +287,7 @@ def test_what_is_on_its_way_is_no_violation():
 def test_an_audit_may_begin_anywhere(kind, seed):
     """Each log may begin behind a snapshot of its own, as after a trim: no violation, whatever the cuts."""
     rng = random.Random(seed)
-    recorded = kind(seed, 200, rng.choice((1, 2, 3)), finish=rng.random() < 0.5)
+    recorded = kind.fresh(seed, 200, rng.choice((1, 2, 3)), finish=rng.random() < 0.5)
     findings = Findings()
     history = History(findings, SettlementChecks(findings))
     for shard, tag in recorded.ledgers.items():
@@ -313,7 +313,7 @@ def test_an_audit_may_begin_anywhere(kind, seed):
 def test_any_damage_is_read_to_the_end(kind, seed):
     """Entries dropped, moved, repeated, events changed at random: the audit says what it finds, and never stumbles."""
     rng = random.Random(seed)
-    recorded = kind(seed, 120, rng.choice((1, 2)))
+    recorded = kind.fresh(seed, 120, rng.choice((1, 2)))
     for _ in range(30):
         tag = rng.choice([*recorded.ledgers.values(), *recorded.books.values()])
         good, log = list(tag.log), entries(tag)

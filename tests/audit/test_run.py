@@ -152,7 +152,9 @@ def test_it_audits_a_cluster_with_everything(redis_url, database_url):
     """Random orders of every kind in every mode, through real processes and into PostgreSQL: all is as the logs say."""
     with Exchange(redis_url, database_url, *SYMBOLS, shards=2, snapshot_every=40) as exchange:
         for symbol in SYMBOLS:
-            exchange.client.hset(keys.INSTRUMENTS, symbol, msgspec.json.encode(make_instrument(symbol, "0.01", "0.001")))
+            exchange.client.hset(
+                keys.INSTRUMENTS, symbol, msgspec.json.encode(make_instrument(symbol, "0.01", "0.001"))
+            )
         for shard, requests in Features(4, 900, 2).requests().items():
             for payload in requests:
                 exchange.client.xadd(keys.inbox(shard), {"d": _in_our_time(payload)})
