@@ -1,12 +1,14 @@
 """A running cluster for each module of tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import psycopg
 import pytest
 import redis
 
 from shared.schema import metadata
+from tests.gateway.feed_client import Client
 from tests.harness import BTC_USD, ETH_USD, Cluster
 
 
@@ -24,3 +26,10 @@ def running_cluster(redis_server, database_server) -> Iterator[Cluster]:
         connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
     with Cluster(redis_server.url, database_server.url, [BTC_USD, ETH_USD]) as running:
         yield running
+
+
+@pytest.fixture
+def ws(cluster) -> Iterator[Callable[..., Client]]:
+    """Opens clients of the feed, and closes them all in the end."""
+    with ExitStack() as closing:
+        yield lambda path="/": Client(cluster, closing, path)

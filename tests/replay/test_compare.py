@@ -254,6 +254,18 @@ def test_orders_from_before_the_recording(run):
     assert (report.from_before, report.orders_from_before, report.mended) == (2, 3, {})
 
 
+def test_an_iceberg_from_before_the_recording(run):
+    """What its first fill did (it showed a new part, at the back) is told only by what it gives later."""
+    report = run(
+        ("A", "A", 101, 2, 7),
+        ("T", "B", 101, 1, 20, 0), ("F", "A", 101, 1, 2, 0), ("M", "A", 101, 1, 2),
+        ("T", "B", 101, 2, 21, 0), ("F", "A", 101, 2, 7, 0), ("C", "A", 101, 2, 7),
+        ("T", "B", 101, 2, 22, 0), ("F", "A", 101, 2, 2, 0), ("M", "A", 101, 1, 2),
+    )  # fmt: skip
+    assert_equal(report, 3)
+    assert (report.icebergs, report.orders_from_before, report.mended) == (1, 1, {})
+
+
 def test_an_event_without_its_beginning_or_end(run):
     """A recording that is cut out of a longer one may begin and end within an event: neither is compared."""
     report = run(
@@ -357,10 +369,12 @@ def test_the_command(tmp_path):
     report = msgspec.json.decode(done.stdout.splitlines()[-1], type=Report)
     assert (report.aggressors, report.equal, report.equal_percent) == (2, 1, 50.0)
     assert report.causes == {"order of listing": 1}
-    lines = [line.strip("│ \n") for line in done.stdout.splitlines()]
-    assert any(line.startswith("aggressors") and line.endswith(" 2") for line in lines)
-    assert any(line.startswith("order of listing") and line.endswith(" 1") for line in lines)
-    assert any(line.startswith("20 ") and "3 of 2 at 101" in line for line in lines)
+    lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines()]
+    assert ["aggressors", "2", "100.00%"] in lines
+    assert ["equal: same makers, quantities and order", "1", "50.00%"] in lines
+    assert ["order of listing", "1", "50.00%"] in lines
+    assert ["order of listing", "4 of 3 at 101", "3 of 2 at 101"] in lines
+    assert ["20", "3 of 2 at 101", "4 of 3 at 101"] in lines
 
 
 def test_files_that_cannot_be_compared(tmp_path):

@@ -2,6 +2,8 @@
 
 import asyncio
 from http import HTTPStatus
+from os import getpid
+from socket import gethostname
 from typing import Any
 
 import redis.asyncio
@@ -16,6 +18,7 @@ from workers.gateway import figures
 from workers.gateway.context import BODY_MAX, Gateway
 from workers.gateway.description import openapi
 from workers.gateway.errors import ApiError
+from workers.gateway.feed.cancel_on_disconnect import CancelOnDisconnect
 from workers.gateway.feed.connection import Connection
 from workers.gateway.feed.hub import Hub
 from workers.gateway.feed.socket import FeedSocket, transport_of
@@ -44,7 +47,9 @@ def create_gateway(
     hub = Hub(markets)
     replicas = Replicas(client, history, settings.shards, markets, inbox, hub)
     desk = Desk(inbox, replicas, history, settings.shards, settings.gateways)
-    return Gateway(number, settings, inbox, hub, history, KeyRing(history, server_key), replicas, desk)
+    worker = (f"gateway:{number}", gethostname(), getpid())
+    promises = CancelOnDisconnect(client, inbox, replicas, settings.shards, *worker)
+    return Gateway(number, settings, inbox, hub, history, KeyRing(history, server_key), replicas, desk, promises)
 
 
 @websocket(["/", "/ws"])
@@ -53,14 +58,14 @@ async def feed(socket: WebSocket[Any, Any, Any], gateway: Gateway) -> None:
     await socket.accept()
     figures.SOCKETS.inc()
     sender = FeedSocket(transport_of(socket.scope))
-    connection = Connection(sender, gateway.hub, gateway.replicas, gateway.keyring)
+    connection = Connection(sender, gateway)
     try:
         while (message := await socket.receive())["type"] != "websocket.disconnect":
             await connection.receive(message.get("text") or message.get("bytes") or "")  # type: ignore[arg-type]
             await asyncio.sleep(0)  # a queue full of messages does not suspend: let others have their turn
     finally:
-        connection.leave()
         figures.SOCKETS.dec()
+        await connection.leave()
 
 
 _ROUTES = (*public.ROUTES, *orders.ROUTES, *accounts.ROUTES, *service.ROUTES)

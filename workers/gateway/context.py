@@ -12,6 +12,7 @@ from shared.credentials import Scope
 from shared.settings import Settings
 from workers.gateway.auth import Caller, claim_of_headers, verify
 from workers.gateway.errors import ApiError, bad_request
+from workers.gateway.feed.cancel_on_disconnect import CancelOnDisconnect
 from workers.gateway.feed.hub import Hub
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
@@ -33,6 +34,7 @@ class Gateway(msgspec.Struct, frozen=True):
     keyring: KeyRing
     replicas: Replicas
     desk: Desk
+    cancel_on_disconnect: CancelOnDisconnect
 
     def shard(self, account: int) -> int:
         """The shard that keeps an account."""

@@ -3,10 +3,14 @@
 import time
 from collections.abc import Awaitable, Callable
 
+from redis.exceptions import RedisError
+
 from workers.gateway.auth import WEBSOCKET_PATH, Caller, claim_of_message, verify
-from workers.gateway.errors import ApiError
-from workers.gateway.feed.hub import Hub
-from workers.gateway.feed.messages import error, frame
+from workers.gateway.context import Gateway
+from workers.gateway.errors import ApiError, unauthorized, unavailable
+from workers.gateway.feed import order_entry
+from workers.gateway.feed.messages import Message, error, frame
+from workers.gateway.feed.order_entry import OrderEntry
 from workers.gateway.feed.socket import FeedSocket
 from workers.gateway.feed.subscriptions import (
     AUTHENTICATION_FAILED,
@@ -18,8 +22,7 @@ from workers.gateway.feed.subscriptions import (
     read_wishes,
 )
 from workers.gateway.json_input import decode_object
-from workers.gateway.keyring import KeyRing
-from workers.gateway.replicas import Replicas
+from workers.gateway.render import user_uuid
 
 _SIGNED = ("signature", "key", "passphrase")
 """Fields of which any says that the client wants to be known."""
@@ -28,63 +31,136 @@ _SIGNED = ("signature", "key", "passphrase")
 class Connection:
     """One client's conversation."""
 
-    def __init__(self, socket: FeedSocket, hub: Hub, replicas: Replicas, keyring: KeyRing) -> None:
+    def __init__(self, socket: FeedSocket, gateway: Gateway) -> None:
         self._socket = socket
-        self._hub = hub
-        self._replicas = replicas
-        self._keyring = keyring
+        self._gateway = gateway
         self._subscriptions = Subscriptions()
-        self._actions: dict[object, Callable[[dict[str, object]], Awaitable[None]]] = {
+        self._caller: Caller | None = None
+        self._entry = OrderEntry(socket, gateway)
+        self._cancels_on_disconnect = False
+        self._actions: dict[str, Callable[[dict[str, object]], Awaitable[None]]] = {
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
+            "authenticate": self._sign_in,
+            **dict.fromkeys(order_entry.ACTIONS, self._enter),
+            "cancel_on_disconnect": self._set_cancel_on_disconnect,
         }
 
     async def receive(self, text: str | bytes) -> None:
         """Do what one message asks; what cannot be done is answered with an error and changes nothing."""
+        fields: dict[str, object] = {}
         try:
             fields = decode_object(text, "the message")
             kind = fields.get("type")
             action = self._actions.get(kind) if isinstance(kind, str) else None
             if action is None:
-                raise FeedError(INVALID, f"type must be one of {', '.join(map(str, self._actions))}")
+                raise FeedError(INVALID, f"type must be one of {', '.join(self._actions)}")
             await action(fields)
         except FeedError as failure:
-            self._socket.send(frame(error(failure.message, failure.reason)))
+            self._answer(error(failure.message, failure.reason), fields)
         except ApiError as failure:
-            self._socket.send(frame(error(INVALID, str(failure))))
+            self._answer(error(_word(failure), str(failure)) | {"status": int(failure.status)}, fields)
 
-    def leave(self) -> None:
-        """The client is gone."""
-        self._hub.remove(self._socket, self._subscriptions)
+    async def leave(self) -> None:
+        """The client is gone. Comes back when what was promised for that is done."""
+        self._gateway.hub.remove(self._socket, self._subscriptions)
         self._subscriptions = Subscriptions()
+        if self._cancels_on_disconnect and self._caller is not None:
+            await self._gateway.cancel_on_disconnect.keep(self._entry.session.name, self._caller.account)
+
+    def _answer(self, message: Message, fields: dict[str, object]) -> None:
+        """Send an answer, with the client's id if the message had one."""
+        number = fields.get("id")
+        if isinstance(number, str) and len(number) <= order_entry.ID_CHARS_MAX:
+            message = message | {"id": number}
+        self._socket.send(frame(message))
+
+    # --- listening ---
 
     async def _subscribe(self, fields: dict[str, object]) -> None:
         wishes = read_wishes(fields)
         if any(fields.get(name) is not None for name in _SIGNED):
-            caller = await self._authenticate(fields)
-            if self._socket.account not in (0, caller.account):
-                raise FeedError(AUTHENTICATION_FAILED, "this connection belongs to another user; open a new one")
-            self._socket.account = caller.account
-        if not self._socket.account and any(wish.channel == "user" for wish in wishes):
-            reason = "the user channel needs timestamp, key, passphrase and signature"
-            raise FeedError(AUTHENTICATION_FAILED, reason)
-        if self._replicas.trouble:
-            raise FeedError(SUBSCRIBE_FAILED, f"the feed is not available just now ({self._replicas.trouble})")
-        topics = self._subscriptions.plan(wishes, self._replicas.markets)
+            await self._authenticate(fields)
+        if any(wish.channel == "user" for wish in wishes):
+            self._require_view()
+        replicas = self._gateway.replicas
+        if replicas.trouble:
+            raise FeedError(SUBSCRIBE_FAILED, f"the feed is not available just now ({replicas.trouble})")
+        topics = self._subscriptions.plan(wishes, replicas.markets)
         self._subscriptions.add(topics)
         self._socket.send(frame(self._subscriptions.answer()))
-        self._hub.add(self._socket, topics)
+        self._gateway.hub.add(self._socket, topics)
 
     async def _unsubscribe(self, fields: dict[str, object]) -> None:
-        self._hub.remove(self._socket, self._subscriptions.remove(read_end(fields)))
+        self._gateway.hub.remove(self._socket, self._subscriptions.remove(read_end(fields)))
         self._socket.send(frame(self._subscriptions.answer()))
+
+    def _require_view(self) -> None:
+        if self._caller is None:
+            raise FeedError(AUTHENTICATION_FAILED, "the user channel needs timestamp, key, passphrase and signature")
+        try:
+            self._caller.require("view")
+        except ApiError as failure:
+            raise FeedError(AUTHENTICATION_FAILED, str(failure)) from None
+
+    # --- who it is ---
+
+    async def _sign_in(self, fields: dict[str, object]) -> None:
+        caller = await self._authenticate(fields)
+        user = user_uuid(caller.account)
+        found = {"type": "authenticated", "user_id": user, "profile_id": user, "scopes": sorted(caller.scopes)}
+        self._answer(found, fields)
 
     async def _authenticate(self, fields: dict[str, object]) -> Caller:
         try:
             claim = claim_of_message(fields)
-            credential = await self._keyring.find(claim.key)
+            credential = await self._gateway.keyring.find(claim.key)
             caller = verify(claim, credential, b"GET", WEBSOCKET_PATH, b"", time.time())
-            caller.require("view")
         except ApiError as failure:
             raise FeedError(AUTHENTICATION_FAILED, str(failure)) from None
+        if self._socket.account not in (0, caller.account):
+            raise FeedError(AUTHENTICATION_FAILED, "this connection belongs to another user; open a new one")
+        self._socket.account = caller.account
+        self._caller = caller
         return caller
+
+    async def _trader(self) -> Caller:
+        """Who trades. Raises ``FeedError`` or ``ApiError`` if nobody may: a key can be revoked meanwhile."""
+        if self._caller is None:
+            raise FeedError(
+                AUTHENTICATION_FAILED,
+                "sign in first: send type authenticate with timestamp, key, passphrase, signature",
+            )
+        if await self._gateway.keyring.find(self._caller.key) is None:
+            raise unauthorized("this API key was revoked: sign in with another one")
+        self._caller.require("trade")
+        return self._caller
+
+    # --- trading ---
+
+    async def _enter(self, fields: dict[str, object]) -> None:
+        caller = await self._trader()
+        await self._entry.receive(str(fields["type"]), fields, caller.account)
+
+    async def _set_cancel_on_disconnect(self, fields: dict[str, object]) -> None:
+        caller, enabled = await self._trader(), fields.get("enabled")
+        if not isinstance(enabled, bool):
+            raise FeedError(INVALID, "enabled must be true or false")
+        promises, session = self._gateway.cancel_on_disconnect, self._entry.session.name
+        try:
+            if enabled:
+                self._cancels_on_disconnect = True  # should the answer be lost, it may be in force
+                await promises.enable(session, caller.account)
+            else:
+                await promises.disable(session)
+                self._cancels_on_disconnect = False
+        except (RedisError, OSError):
+            raise unavailable("Redis is away: cancel_on_disconnect may be on or off; send it again") from None
+        self._answer({"type": "cancel_on_disconnect", "enabled": enabled}, fields)
+
+
+def _word(failure: ApiError) -> str:
+    """The few words that clients compare."""
+    if failure.status == 401:
+        return AUTHENTICATION_FAILED
+    return INVALID if failure.status == 400 else order_entry.REFUSED
