@@ -446,6 +446,8 @@ ENDINGS = [
     Case(I.QUANTITY, "a trade takes no more than there is", [sell(1, 5, 99), buy(2, 2, 99)], all_of(
         change(Match, quantity=0), change(Received, 2, quantity=0), change(Received, 2, order_type="market", funds=9),
         change(Done, 2, price=0))),
+    Case(I.QUANTITY, "self-trade prevention takes lots off what is left", [OWN[0], buy(3, 10, 100, account=1)],
+         all_of(change(Change, old_quantity=11, new_quantity=7), change(Open, 3, remaining=7))),
     Case(I.ACCEPTED, "an order that waited comes with the terms it had", TRIGGERED, change(Received, 3, client_id="x")),
     Case(I.CROSSED, "the book is never crossed outside an auction", [rules(mode="auction"), *TWO, buy(3, 5, 100)],
          change(Configured, nth=1, instrument=rules(mode="limit-only").instrument)),

@@ -92,6 +92,10 @@ def shows_more(event: Accepted) -> Accepted:
     return msgspec.structs.replace(event, conditions=conditions)
 
 
+def and_amended(event: Accepted) -> list[Any]:
+    return [event, AmendRequested("x", event.account, event.order_id, event.instrument, event.side, 0, 0, 1)]
+
+
 def less_money(event: Accepted) -> Accepted:
     return msgspec.structs.replace(event, due=event.due + 10**12, hold=event.hold - 10**12)
 
@@ -129,6 +133,8 @@ AMENDS = [
     Case(Amended, but(remaining=more), "an amend does what was asked for", {I.AMENDS, I.SETTLED, I.HOLDS}),
     Case(Amended, but(stop_price=more), "an amend does what was asked for", {I.AMENDS, I.SETTLED}),
     Case(Amended, twice, ONCE, {I.SETTLED, I.AMENDS}, at_least=True),
+    Case(Accepted, and_amended, "what waits behind another order is not amended", {I.AMENDS},
+         lambda event: event.due, at_least=True),
     Case(AmendFailed, twice, ONCE, {I.SETTLED, I.AMENDS}, at_least=True),
     Case(AmendFailed, but(request_id="x"), ONCE, {I.SETTLED, I.AMENDS}, at_least=True),
 ]  # fmt: skip
