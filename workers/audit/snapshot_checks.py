@@ -78,10 +78,10 @@ def _compare_ledger(ledger: Ledger, checks: LedgerChecks, findings: Findings, wh
     }
     right = {key: (one.available, one.held) for key, one in checks.balances.items()}
     for account, currency in saved.keys() | right.keys():
-        key = account, currency
+        has, should = (found.get((account, currency), (0, 0)) for found in (saved, right))  # none yet is nothing
         findings.check(
-            Invariant.SNAPSHOTS, saved.get(key) == right.get(key), where,
-            f"account {account} has {saved.get(key)} {currency} (available, held), the log says {right.get(key)}",
+            Invariant.SNAPSHOTS, has == should, where,
+            f"account {account} has {has} {currency} (available, held), the log says {should}",
         )  # fmt: skip
     orders = {
         one.order_id: (
