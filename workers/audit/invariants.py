@@ -19,8 +19,16 @@ class Invariant(StrEnum):
     PRIORITY = "price-time priority: the maker is first in the best level"
     CROSSED = "book never crossed"
     SELF_TRADE = "no account trades with itself"
-    TERMS = "orders keep to their terms: limit, time in force, post-only"
+    TERMS = "orders keep to their terms: limit, time in force, post-only, minimum"
     QUANTITY = "fills + remaining = quantity"
+    MODES = "modes let in and trade what they may"
+    COLLAR = "no trade beyond the price collar"
+    ICEBERGS = "icebergs show no more than they want, and hide behind what is shown"
+    EXPIRY = "expired orders are gone before anything can meet them"
+    STOPS = "stops trigger when their condition holds, the oldest first"
+    LISTS = "one leg's fill, trigger or end cancels the other; children follow their parent"
+    AMENDS = "each amend is answered once, and does what it says"
+    AUCTION = "auctions trade at one price, as much as can be"
     DONE = "each accepted order rests, or is done once"
     ACCEPTED = "the book has each order as the ledger accepted it"
     SETTLED = "each fill and release settled exactly once"
@@ -34,6 +42,17 @@ class Invariant(StrEnum):
     POSTGRESQL = "PostgreSQL = fold of the logs"
 
 
+READ_BOTH = 'halt the instrument ("matchbox instrument halt SYMBOL") and read these entries with redis-cli XRANGE'
+BROKEN_LOG = 'stop the cluster ("matchbox stop"), copy its data folder, and compare the log with PostgreSQL'
+NEXT_STEPS = {
+    Invariant.ENTRIES: BROKEN_LOG,
+    Invariant.CHAIN: BROKEN_LOG,
+    Invariant.SNAPSHOTS: "remove it (redis-cli HDEL with its hash and position): a restart begins with an older one",
+    Invariant.POSTGRESQL: "put back a backup of the database: the pusher writes anew what came after",
+}
+"""What to do where the place alone does not say more."""
+
+
 def place_of(source: str) -> tuple[str, tuple[int, int]]:
     """The stream that an entry answers, and the id there as two numbers; (-1, -1) if that is no id."""
     stream, _, identifier = source.partition(" ")
@@ -44,14 +63,16 @@ def place_of(source: str) -> tuple[str, tuple[int, int]]:
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """One breach: which invariant, where (a log and entry, an order, a row), and what is wrong there."""
+    """One breach: which invariant, where (a log and entry, an order, a row), what is wrong there, and what to do."""
 
     invariant: Invariant
     where: str
     what: str
+    next_step: str = ""
 
     def __str__(self) -> str:
-        return f"{self.invariant.name}: {self.where}: {self.what}"
+        text = f"{self.invariant.name}: {self.where}: {self.what}"
+        return f"{text}; {self.next_step}" if self.next_step else text
 
 
 class Findings:
@@ -68,8 +89,9 @@ class Findings:
         if not holds:
             self.violate(invariant, where, what)
 
-    def violate(self, invariant: Invariant, where: str, what: str) -> None:
+    def violate(self, invariant: Invariant, where: str, what: str, next_step: str = "") -> None:
         """Count a violation and keep its words."""
         self.violated[invariant] += 1
         if self.violated[invariant] <= SHOWN_MAX:
-            self.violations.append(Violation(invariant, where, what))
+            next_step = next_step or NEXT_STEPS.get(invariant, READ_BOTH)
+            self.violations.append(Violation(invariant, where, what, next_step))
