@@ -25,6 +25,7 @@ from shared.messages import (
     Open,
     Place,
     Received,
+    Side,
     encode,
 )
 from tests.engine.cores import COMPILED, needs_compiled
@@ -94,6 +95,33 @@ def test_events_are_encoded_alike():
     ours, theirs = COMPILED(), OrderBook()
     for command in AnyFlow(7, spread=20, accounts=5).commands(3_000):
         assert encode(BookEntry("s", 1, ours.apply(command))) == encode(BookEntry("s", 1, theirs.apply(command)))
+
+
+@needs_compiled
+@pytest.mark.parametrize("seed", range(12))
+def test_they_look_ahead_alike(seed):
+    """Fill-or-kill by quantity, by funds and by both, over icebergs, several levels and orders of its own."""
+    dice, books = random.Random(seed), (COMPILED(), OrderBook())
+    for book in books:
+        book.apply(configured())
+    for order_id in range(1, 500):
+        side: Side = dice.choice(["buy", "sell"])
+        away = dice.randint(1, 4) * (1 if side == "buy" else -1)
+        order = Place(order_id, dice.randint(1, 8), 1, side, "limit", 100 + away, dice.randint(1, 40), 0, "FOK")
+        order.stp = dice.choice(["dc", "co", "cn", "cb"])
+        kind = dice.random()
+        if kind < 0.5:
+            order.price, order.time_in_force = 100 - away, "GTC"
+            order.quantity, order.account = dice.randint(1, 20), dice.randint(1, 4)
+            if kind < 0.15:
+                order.conditions = Conditions(display_quantity=dice.randint(1, order.quantity))
+        elif kind < 0.75:
+            order.order_type, order.price = "market", dice.choice([0, order.price])
+            order.funds = dice.choice([0, dice.randint(1, 4_000)])
+            order.quantity = dice.choice([0, order.quantity]) if order.funds else order.quantity
+        events = [book.apply(order) for book in books]
+        assert events[0] == events[1]
+    assert books[0].dump() == books[1].dump()
 
 
 # --- numbers of more than 64 bits ------------------------------------------------------------------

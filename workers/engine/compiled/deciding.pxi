@@ -249,19 +249,54 @@ cdef PyObject* rate(CompiledState book, int64_t fee) except NULL:
 
 
 cdef bint would_fill(CompiledState book, Taker* taker) except -1:
-    """Whether an order would get all it wants at once (``fillable`` in matching.py).
-
-    Without funds to divide, lists that cancel legs, or orders of its own in reach, what is there is enough or not.
-    """
+    """Whether an order would get all it wants at once (``fillable`` in matching.py, which looks after lists, too)."""
     cdef Side* against = taker.against
     cdef Py_ssize_t at = against.count
     cdef int128 found = 0
-    if taker.has_funds or book.lists.of_order or meets_itself(book, taker):
+    if book.lists.of_order:
         return python_fillable(book, python_taker(book, taker), taker.remaining)
     while found < taker.remaining and at and against.keys[at - 1] >= taker.limit:
         at -= 1
         found += against.levels[at].quantity + against.levels[at].hidden
-    return found >= taker.remaining
+    if found < taker.remaining and not taker.by_funds:
+        return False
+    if not taker.has_funds and not meets_itself(book, taker):
+        return True
+    return fills_one_by_one(book, taker)
+
+
+cdef bint fills_one_by_one(CompiledState book, Taker* taker) noexcept:
+    """The same, order by order: where funds make whole lots only, or some orders are of the same account."""
+    cdef int64_t remaining = taker.remaining, funds = taker.funds, quantity
+    cdef int128 cost
+    cdef bint goes_on = taker.stp == STP_CO, hides
+    cdef Side* against = taker.against
+    cdef Py_ssize_t at = against.count
+    cdef Level* level
+    cdef Order* maker
+    while at and against.keys[at - 1] >= taker.limit:
+        at -= 1
+        level = against.levels[at]
+        cost = <int128>level.price * book.tick_value
+        for hides in range(2 if level.hidden else 1):
+            maker = level.first
+            while maker != NULL:
+                quantity = maker.hidden if hides else maker.remaining
+                if quantity and maker.account.entry.key == taker.account:
+                    if not goes_on:
+                        return False
+                elif quantity:
+                    quantity = min(quantity, remaining)
+                    if taker.has_funds:
+                        quantity = min(<int128>quantity, funds // cost)
+                        funds -= <int64_t>(quantity * cost)
+                    remaining -= quantity
+                    if taker.has_funds and funds < cost:
+                        return remaining != taker.remaining if taker.by_funds else not remaining
+                    if not remaining:
+                        return not taker.by_funds
+                maker = maker.behind
+    return False
 
 
 cdef bint meets_itself(CompiledState book, Taker* taker) noexcept:

@@ -57,6 +57,8 @@ cdef str BUY = "buy", SELL = "sell", LIMIT_ORDER = "limit", MARKET_ORDER = "mark
 cdef str GTC = "GTC", IOC = "IOC", FOK = "FOK"
 cdef str FILLED = "filled", CANCELED = "canceled", REJECTED = "rejected", ONLINE = "online"
 cdef str DC = "dc", CO = "co", CN = "cn", CB = "cb"
+cdef enum:
+    STP_CO = 1  # place in STP
 cdef Ref[4] STP = [<PyObject*>DC, <PyObject*>CO, <PyObject*>CN, <PyObject*>CB]
 cdef object ZERO = 0
 cdef object NO_LIQUIDITY = RejectReason.NO_LIQUIDITY
