@@ -11,7 +11,7 @@ try:
     COMPILED: Any = order_book("compiled")
     NOT_BUILT = ""
 except InvalidSetting as error:
-    COMPILED, NOT_BUILT = None, str(error).partition(" (")[0]
+    COMPILED, NOT_BUILT = None, str(error).partition(";")[0]
 
 needs_compiled = pytest.mark.skipif(COMPILED is None, reason=NOT_BUILT)
 CORES = ["python", pytest.param("compiled", marks=needs_compiled)]

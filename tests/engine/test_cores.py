@@ -7,11 +7,14 @@ import gc
 import random
 import sys
 import tracemalloc
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+import workers.engine.core
 from shared.errors import CorruptState, InvalidSetting
 from shared.messages import (
     Amend,
@@ -28,7 +31,7 @@ from shared.messages import (
     Side,
     encode,
 )
-from tests.engine.cores import COMPILED, needs_compiled
+from tests.engine.cores import COMPILED, NOT_BUILT, needs_compiled
 from tests.engine.feature_flow import FeatureFlow
 from tests.engine.flows import AnyFlow
 from tests.engine.harness import configured
@@ -37,6 +40,7 @@ from workers.engine.book import OrderBook
 from workers.engine.core import order_book as core_of
 
 HUGE = 2**64
+FOLDER = Path(workers.engine.core.__file__).parent / "compiled"
 
 
 # --- which one runs ------------------------------------------------------------------------------
@@ -46,6 +50,12 @@ def test_python_can_always_be_asked_for():
     """The reference needs no compiler."""
     assert core_of("python") is OrderBook
     assert OrderBook().core == "python"
+
+
+def test_what_was_built_can_be_used():
+    """It is not skipped because a message has changed, which the compiled book knows by its fields (messages.pxi)."""
+    is_built = any((FOLDER / f"book{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
+    assert is_built == (COMPILED is not None), NOT_BUILT
 
 
 @needs_compiled

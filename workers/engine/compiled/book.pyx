@@ -3,8 +3,8 @@
 """The order book with its resting orders in C: the same as ``workers.engine.book.OrderBook``, several times faster.
 
 What is here is the state (state.pxi, its structs in structs.pxd), the primitives and views of ``BookState`` on it, and
-the hot path of deciding and folding (deciding.pxi, folding.pxi). All other rules are the ones in Python, which run on this
-state through the same primitives and views: no rule for a stop, a list, an iceberg or an auction is written twice.
+the hot path of deciding and folding (deciding.pxi, folding.pxi). All other rules are the ones in Python, which run on
+this state through the same primitives and views: no rule for a stop, a list or an auction is written twice.
 
 Both books give the same events and the same ``dump()``, so they can be exchanged at any moment.
 """

@@ -1,4 +1,4 @@
-# The hot path of deciding: a plain order, limit or market, while the instrument is online; the cancel of one that rests.
+# The hot path of deciding: a plain order, limit or market, while the instrument is online; a cancel of what rests.
 #
 # Same rules as placing.py and matching.py, for what most commands are. Whatever else there is, a refusal, a stop, an
 # iceberg that is used up, two orders of one account, is decided by the rules in Python, on this state.

@@ -1,5 +1,5 @@
-# The hot path of folding: a plain order that comes, rests, is filled and ends. The rest is folded in Python (folding.py),
-# on this state; nothing has changed when it is asked.
+# The hot path of folding: a plain order that comes, rests, is filled and ends. The rest is folded in Python
+# (folding.py), on this state; nothing has changed when it is asked.
 
 cdef bint follows(CompiledState book, PyObject* sequence) noexcept:
     """Whether an event comes next."""

@@ -4,6 +4,7 @@ from cpython.object cimport PyTypeObject
 from cpython.ref cimport Py_XDECREF, Py_XINCREF
 
 from shared.errors import CorruptState, RejectReason
+from shared.instrument import Instrument
 from shared.messages import Cancel, CancelRefused, Done, Match, Open, Place, Received
 from workers.engine.levels import RestingOrder
 
@@ -111,36 +112,40 @@ cdef enum:
 
 cdef Py_ssize_t[RECEIVED_FIELDS] RECEIVED_FROM  # offsets in a ``Place`` of what its ``Received`` repeats
 
-cdef void find_received_fields() except *:
-    names = Received.__struct_fields__
-    if names[0] != "sequence" or len(names) != RECEIVED_FIELDS:
-        raise ImportError("the compiled order book knows another Received; build it anew")
-    for at in range(1, RECEIVED_FIELDS):
-        RECEIVED_FROM[at] = offset_of(Place, names[at])
 
-find_received_fields()
-
-
-cdef bint has_vectorcall(object message):
-    return PyVectorcall_Function(<PyObject*>message) != NULL
+cdef void know_fields(object message, str names) except *:
+    """Events are made by position. And a field that is not known here could change what a plain order is."""
+    if message.__struct_fields__ != tuple(names.split()):
+        raise ImportError(f"{message.__name__} has other fields than the compiled order book knows")
+    if PyVectorcall_Function(<PyObject*>message) == NULL:
+        raise ImportError(f"{message.__name__} is not made as it was when the compiled order book was written")
 
 
-cdef void know_fields(object message, tuple names) except *:
-    """The events below are made by position."""
-    if message.__struct_fields__[:len(names)] != names or not has_vectorcall(message):
-        raise ImportError(f"the compiled order book knows another {message.__name__}; build it anew")
+cdef void know_messages() except *:
+    """Raises ``ImportError`` if the messages have changed; then the order book in Python runs."""
+    order = "side order_type price quantity funds time_in_force post_only stp maker_fee taker_fee client_id conditions"
+    know_fields(Place, f"order_id account time {order}")
+    know_fields(Received, f"sequence order_id account {order}")
+    know_fields(Cancel, "order_id account time request_id")
+    know_fields(CancelRefused, "order_id account request_id")
+    know_fields(Open, "sequence order_id account side price remaining hidden")
+    know_fields(Done, "sequence order_id account side reason price remaining cause")
+    know_fields(Match, (
+        "sequence trade_id maker_order_id taker_order_id maker_account taker_account side price quantity maker_fee "
+        "taker_fee auction"
+    ))
+    know_fields(RestingOrder, (
+        "order_id account side price remaining maker_fee quantity taker_fee stp post_only hidden conditions"
+    ))
+    know_fields(Instrument, (
+        "symbol tick lot base_scale quote_scale lot_value tick_value mode kind maker_fee taker_fee min_quantity "
+        "max_quantity max_price collar price_collar"
+    ))
+    for at, name in enumerate(Received.__struct_fields__):
+        if at:
+            RECEIVED_FROM[at] = offset_of(Place, name)
 
-know_fields(Open, ("sequence", "order_id", "account", "side", "price", "remaining", "hidden"))
-know_fields(Done, ("sequence", "order_id", "account", "side", "reason", "price", "remaining", "cause"))
-know_fields(Match, (
-    "sequence", "trade_id", "maker_order_id", "taker_order_id", "maker_account", "taker_account", "side", "price",
-    "quantity", "maker_fee", "taker_fee",
-))
-know_fields(CancelRefused, ("order_id", "account", "request_id"))
-know_fields(RestingOrder, (
-    "order_id", "account", "side", "price", "remaining", "maker_fee", "quantity", "taker_fee", "stp", "post_only",
-    "hidden", "conditions",
-))
+know_messages()
 
 
 cdef inline bint truth_value(PyObject* value, bint* found) noexcept:
