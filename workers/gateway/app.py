@@ -45,7 +45,7 @@ def create_gateway(
     history = History(engine)
     inbox = Inbox(client, number, settings.request_timeout_ms / 1000)
     hub = Hub(markets)
-    replicas = Replicas(client, history, settings.shards, markets, inbox, hub)
+    replicas = Replicas(client, history, settings.shards, markets, inbox, hub, settings.core)
     desk = Desk(inbox, replicas, history, settings.shards, settings.gateways)
     worker = (f"gateway:{number}", gethostname(), getpid())
     promises = CancelOnDisconnect(client, inbox, replicas, settings.shards, *worker)
