@@ -96,8 +96,11 @@ def trade(book: BookState, order: Place, first: Received, against: BookSide, lim
     sequence, trade_id, price = first.sequence, book.trade_id, book.last_price
     events: list[BookEvent] = [first]
     append = events.append
-    while remaining and keys and keys[-1] >= limit:
-        level = levels[sign * keys[-1]]
+    while keys:
+        key = keys[-1]
+        if key < limit:
+            break
+        level = levels[sign * key]
         maker = level.queue[level.head]
         if not maker.remaining:
             maker = level.front()
@@ -105,7 +108,6 @@ def trade(book: BookState, order: Place, first: Received, against: BookSide, lim
         if maker_account == account or maker.conditions is not None:
             break
         traded = quantity if quantity < remaining else remaining
-        remaining -= traded
         sequence += 1
         trade_id += 1
         price = level.price
@@ -115,34 +117,37 @@ def trade(book: BookState, order: Place, first: Received, against: BookSide, lim
                 taker_fee, False,
             )
         )  # fmt: skip
+        remaining -= traded
         maker.remaining = quantity - traded
         level.quantity = left = level.quantity - traded
-        if traded != quantity:
+        if traded == quantity:
+            sequence += 1
+            append(Done(sequence, maker_id, maker_account, side, "filled", price, 0, None))
+            del orders[maker_id]
+            if not left:
+                against.close(level)
+            else:
+                level.head += 1
+                level.dead = dead = level.dead + 1
+                if dead > COMPACT_AT and 2 * dead > len(level.queue):
+                    level.compact()
+        if not remaining:
+            append(Done(sequence + 1, order_id, account, order.side, "filled", order.price, 0, None))
+            sequence += 1
             break
-        sequence += 1
-        append(Done(sequence, maker_id, maker_account, side, "filled", price, 0, None))
-        del orders[maker_id]
-        if left:
-            level.head += 1
-            level.dead = dead = level.dead + 1
-            if dead > COMPACT_AT and 2 * dead > len(level.queue):
-                level.compact()
-        else:
-            against.close(level)
-    book.trade_id, book.last_price = trade_id, price
+    book.sequence, book.trade_id, book.last_price = sequence, trade_id, price
     if remaining:
-        book.sequence = sequence
         go_on(book, order, against, limit, remaining, events)
-    else:
-        book.sequence = sequence = sequence + 1
-        append(Done(sequence, order_id, account, order.side, "filled", order.price, 0, None))
     return events
 
 
 def go_on(
     book: BookState, order: Place, against: BookSide, limit: int, remaining: int, events: list[BookEvent]
 ) -> None:
-    """What becomes of the rest: it trades on, now with somebody who is not plain, or rests."""
+    """What becomes of the rest: it rests, or trades on with somebody who is not plain."""
+    if not against.keys or against.keys[-1] < limit:
+        events.append(placing.leave(book, order, remaining, order.quantity))
+        return
     taker = make_taker(book, order, against, limit)
     taker.remaining = remaining
     sweep(book, taker, events)
