@@ -15,7 +15,7 @@ from shared.messages import Conditions, SelfTradePrevention, Side
 
 COMPACT_AT = 32
 """A queue with fewer tombstones is left alone."""
-_STRETCH = 2048
+STRETCH = 2048
 """Orders of a queue that are looked at in one go: about 0.1 ms."""
 
 
@@ -82,14 +82,14 @@ class Level:
         return queue[head]
 
     def compact(self) -> None:
-        """Forget the tombstones among the next ``_STRETCH`` orders; a long queue takes many calls.
+        """Forget the tombstones among the next ``STRETCH`` orders; a long queue takes many calls.
 
         All 50,000 orders of a level at once were a pause of 3 ms.
         """
         start = self.swept
-        stretch = self.queue[start : start + _STRETCH]
+        stretch = self.queue[start : start + STRETCH]
         living = [order for order in stretch if order.remaining]
-        self.queue[start : start + _STRETCH] = living
+        self.queue[start : start + STRETCH] = living
         gone = len(stretch) - len(living)
         self.dead -= gone
         self.head = max(min(self.head, start), self.head - gone)
