@@ -6,7 +6,7 @@ from shared.messages import Cancel, Match, Open, Place
 from tests.engine.feature_flow import FeatureFlow
 from tests.engine.flows import AnyFlow
 from tests.engine.harness import configured
-from workers.engine import decisions, levels, plain, state
+from workers.engine import decisions, levels, placing, plain, state
 from workers.engine.book import OrderBook
 
 COMMANDS = 3_000
@@ -47,8 +47,8 @@ def agree(commands):
 @pytest.mark.parametrize("seed", range(4))
 def test_plain_flows_are_the_same_by_both_ways(seed):
     """Limits, market orders, cancels and self-trades, in dense and in wide books."""
-    wide = {"spread": 60, "accounts": 30, "crossing": 0.1} if seed % 2 else {}
-    book = agree(AnyFlow(seed, **wide).commands(COMMANDS))
+    flow = AnyFlow(seed, spread=60, accounts=30, crossing=0.1) if seed % 2 else AnyFlow(seed)
+    book = agree(flow.commands(COMMANDS))
     assert book.trade_id > 50
 
 
@@ -65,7 +65,7 @@ def test_flows_of_all_features_are_the_same_by_both_ways(seed):
 
 def test_the_short_ways_are_taken(monkeypatch):
     """A plain order, its trade and its cancel never come to the rules for everything."""
-    for module, name in ((plain.placing, "place"), (plain.decisions, "cancel"), (plain, "go_on")):
+    for module, name in ((placing, "place"), (decisions, "cancel"), (plain, "go_on")):
         monkeypatch.setattr(module, name, None)
     book = OrderBook()
     book.apply(configured())

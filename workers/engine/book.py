@@ -7,7 +7,7 @@ float.
 
 from typing import Self
 
-from shared.messages import BookEntry, BookEvent, Command
+from shared.messages import BookEntry, BookEvent, Cancel, Command, Place
 from workers.engine import aftermath, auction, folding, plain, snapshot
 from workers.engine.decisions import DECISIONS
 from workers.engine.state import BookState
@@ -42,9 +42,12 @@ class OrderBook(BookState):
 
     def _apply_among_extras(self, command: Command) -> list[BookEvent]:
         self.reference = self.last_price
+        trade_id = self.trade_id
         events = aftermath.expire(self)
-        events += self.decide(command)
-        aftermath.settle(self, events)
+        is_quiet = not events and not self.lists.of_order and sets_nothing_off(command)
+        events += self.decisions[type(command)](self, command)
+        if not is_quiet or self.trade_id != trade_id:
+            aftermath.settle(self, events)
         self.reference = -1
         self.extras = bool(self.stops.orders or self.lists.of_order or self.deadlines.heap)
         return events
@@ -77,3 +80,8 @@ class OrderBook(BookState):
         book = cls()
         snapshot.load(book, content)
         return book
+
+
+def sets_nothing_off(command: Command) -> bool:
+    """Whether a command that does not trade wakes no stop, in a book without lists: most do neither."""
+    return type(command) is Cancel or (type(command) is Place and command.conditions is None)

@@ -50,8 +50,8 @@ def place(book: BookState, order: Place) -> list[BookEvent]:
         or price <= 0
         or quantity <= 0
         or order.funds
-        or book.extras
         or order_id in book.orders
+        or (book.extras and book.is_waiting(order_id))
         or not book.is_online
     ):
         return placing.place(book, order)
@@ -88,7 +88,7 @@ def place(book: BookState, order: Place) -> list[BookEvent]:
 def trade(book: BookState, order: Place, first: Received, against: BookSide, limit: int) -> list[BookEvent]:
     """``placing.take`` of a plain limit order, as long as it meets plain orders of others; then it rests or is done."""
     assert book.instrument is not None
-    if order.post_only or book.instrument.price_collar:
+    if order.post_only or book.extras or book.instrument.price_collar:
         return placing.place(book, order)
     order_id, account, remaining, taker_fee = order.order_id, order.account, order.quantity, order.taker_fee
     keys, levels, sign = against.keys, against.levels, against.sign
