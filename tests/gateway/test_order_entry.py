@@ -210,6 +210,8 @@ REFUSED: list[tuple[dict, int, str]] = [
     ({"type": "cancel", "client_oid": "a\u0000b"}, 400, "U+0000"),
     ({"type": "cancel", "client_oid": "x", "why": "so"}, 400, 'unknown field "why"'),
     ({"type": "cancel_all", "side": "up"}, 400, "side"),
+    ({"type": "cancel_all", "side": ""}, 400, 'side is "": say which, or leave it out to mean all'),
+    ({"type": "cancel_all", "product_id": ""}, 400, 'product_id is ""'),
     ({"type": "cancel_all", "product_id": "NO-NO"}, 400, "Product not found"),
     ({"type": "cancel_all", "product_id": {}}, 400, "product_id must be a string"),
     ({"type": "amend", "client_oid": "never", "size": "1"}, 404, "order not found"),

@@ -144,7 +144,7 @@ def test_trades_are_paged(cluster, pair):
         ("/products/BTC-USD/book?level=x", "level: Expected `int`"),
         ("/products/BTC-USD/candles?granularity=61", "granularity"),
         ("/products/BTC-USD/candles?start=yesterday", 'start "yesterday" is not a time; write 2025-01-31T12:00:00Z'),
-        ("/products/BTC-USD/candles?start=2500-01-01", "is not a time"),
+        ("/products/BTC-USD/candles?start=2500-01-01", 'start "2500-01-01" is out of range: times here are from'),
         ("/products/BTC-USD/candles?start=2025-01-02&end=2025-01-01", "start must not be after end"),
         ("/products/BTC-USD/candles?start=2025-01-01&end=2025-02-01", "granularity too small"),
         ("/products/BTC-USD/trades?limit=0", "limit: "),
@@ -419,6 +419,12 @@ def test_cancel_all_or_of_one_product(cluster, pair):
     assert alice.call("DELETE", "/orders", {"product_id": "ETH/USD"}).json() == eth
     assert balances(alice)["USD"] == (Decimal(10000), 0)
     assert alice.call("DELETE", "/orders").json() == []
+    assert [row["id"] for row in bob.call("GET", "/orders").json()] == [kept]
+    for target, body in (("?side=", None), ("?product_id=", None), ("", {"side": ""}), ("", {"product_id": ""})):
+        answer = bob.call("DELETE", f"/orders{target}", body)
+        name = "side" if "side" in f"{target}{body}" else "product_id"
+        message = f'{name} is "": say which, or leave it out to mean all'
+        assert (answer.status_code, answer.json()["message"]) == (400, message)
     assert [row["id"] for row in bob.call("GET", "/orders").json()] == [kept]
     answer = alice.call("DELETE", "/orders?product_id=XXX-USD")
     assert (answer.status_code, answer.json()) == (400, {"message": "Product not found"})

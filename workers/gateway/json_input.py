@@ -50,6 +50,17 @@ def text_field(fields: dict[str, object], name: str) -> str:
     return value
 
 
+def narrowing_field(fields: dict[str, object], name: str) -> str:
+    """A string that narrows down what a request is about; "" if absent. Raises ``ApiError`` 400.
+
+    An empty one is refused: it may be a mistake for one that says something, and would do more than was meant.
+    """
+    value = text_field(fields, name)
+    if fields.get(name) == "":
+        raise bad_request(f'{name} is "": say which, or leave it out to mean all')
+    return value
+
+
 def choice_field(fields: dict[str, object], name: str, choices: tuple[str, ...], default: str = "") -> str:
     """One of ``choices``; ``default`` if absent. Raises ``ApiError`` 400 that lists them."""
     value = text_field(fields, name)

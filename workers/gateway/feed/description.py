@@ -21,7 +21,8 @@ A book from full, on top of GET /products/{id}/book?level=3
            place. So come the next part of an iceberg, and an amended order.
   match    takes size off the maker (with "auction": true off the taker, too, each at its own price); at 0 it is gone.
   change   reason modify_order, and new_price differs from old_price or new_size is larger than old_size: the order is
-           gone, until its open. Else it has the smaller of what it had and new_size.
+           gone, until its open. Else it has the smaller of what it had and new_size: nothing changes where only what
+           an iceberg hides got smaller, which is told, sizes unchanged, so that sequence has no gap.
   done     the order is gone. received and activate change nothing.
 An iceberg is told with the sizes of what it shows, everywhere but in its owner's messages. Limit prices of sleeping
 stops are their owner's business; activate tells stop_type, stop_price and size. match.side is the maker's side. In an
