@@ -11,7 +11,8 @@ SOURCES = [
     ROOT / "cli.py",
     *sorted(path for name in OURS for path in (ROOT / name).rglob("*.py") if "versions" not in path.parts),
 ]
-LONG = {"messages.py": "every message type is defined in one place, so that they can be read side by side"}
+LONG = {"messages.py": 800}
+"""Every message type is defined in one place, so that they can be read side by side."""
 
 IMPURE = {
     "asyncio", "datetime", "logging", "os", "pathlib", "random", "redis", "secrets", "socket", "sqlalchemy",
@@ -106,7 +107,7 @@ def test_nothing_imports_in_circles():
 def test_files_and_functions_stay_short(path):
     """A file has about 400 lines at most, a function 60 (tests may be longer: they are tables)."""
     is_test = "tests" in path.parts
-    assert len(path.read_text().splitlines()) <= (700 if is_test or path.name in LONG else 420)
+    assert len(path.read_text().splitlines()) <= LONG.get(path.name, 700 if is_test else 420)
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_test:
             length = (node.end_lineno or 0) - node.lineno + 1

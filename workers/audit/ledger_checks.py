@@ -15,6 +15,7 @@ from shared.keys import instrument_tag, log
 from shared.messages import (
     FEE_ACCOUNT,
     Accepted,
+    Blocked,
     CancelAllRequested,
     CancelRequested,
     Closed,
@@ -77,6 +78,8 @@ class LedgerChecks:
         """The last entry followed."""
         self.count = 0
         self.instruments: dict[str, Instrument] = {}
+        self.blocked: set[int] = set()
+        """Accounts whose kill switch is on; 0: everyone's."""
         self.balances: dict[tuple[int, str], Money] = {}
         self.orders: dict[int, OwnedOrder] = {}
         self.deposits: dict[str, int] = {}
@@ -97,7 +100,7 @@ class LedgerChecks:
     def start_from(self, number: int, ledger: Ledger) -> None:
         """Begin behind entry ``number``, with the state that a snapshot has there."""
         self.number, self.count = number, ledger.count
-        self.instruments = dict(ledger.instruments)
+        self.instruments, self.blocked = dict(ledger.instruments), set(ledger.blocks)
         for account in ledger.accounts:
             for currency, balance in ledger.balances(account).items():
                 self.balances[account, currency] = Money(balance.available, balance.held)
@@ -212,6 +215,10 @@ class LedgerChecks:
     def _cancel_all_requested(self, event: CancelAllRequested) -> None:
         self.sent.update(event.instruments)
 
+    def _blocked(self, event: Blocked) -> None:
+        self.sent.update(event.instruments)
+        (self.blocked.add if event.blocked else self.blocked.discard)(event.account)
+
     def _transferred(self, event: Transferred) -> None:
         self._check_new((event.account, "t", event.request_id))
         self._remember((event.account, "t", event.request_id))
@@ -222,6 +229,9 @@ class LedgerChecks:
         self._findings.checked[Invariant.SEQUENCE] += 1
         if event.order_id != order_ids.order_id(self.count + 1, self.shard):
             self._violate(Invariant.SEQUENCE, f"order {event.order_id} does not follow the {self.count}th of its shard")
+        self._findings.checked[Invariant.BLOCKED] += 1
+        if self.blocked & {0, event.account}:
+            self._violate(Invariant.BLOCKED, f"order {event.order_id} of account {event.account} was accepted")
         self.count = event.order_id >> order_ids.SHARD_BITS
         order = OwnedOrder(event, self._time, event.hold, event.quantity)
         self._check_new(order.used_id)
@@ -348,6 +358,7 @@ _STEPS: dict[type, Callable[[LedgerChecks, Any], None]] = {
     InstrumentSet: LedgerChecks._instrument_set,
     CancelRequested: LedgerChecks._cancel_requested,
     CancelAllRequested: LedgerChecks._cancel_all_requested,
+    Blocked: LedgerChecks._blocked,
     Transferred: LedgerChecks._transferred,
     Accepted: LedgerChecks._accepted,
     Filled: LedgerChecks._filled,

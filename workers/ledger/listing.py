@@ -116,6 +116,8 @@ def _of(at: int, refusal: Refusal) -> Refusal:
 
 def _decide_new(ledger: LedgerState, request: OrderListRequest) -> list[tuple[Accepted, Place]] | Refusal:
     """All orders, each held for out of what those before it left; a rival out of what the other holds, too."""
+    if refusal := ledger.blocked(request.account):
+        return refusal
     instrument = ledger.instruments.get(request.instrument)
     if instrument is None:
         return risk.PRODUCT_NOT_FOUND
