@@ -57,14 +57,18 @@ class Levels:
 
 
 class Orders:
-    """A level 3 book from the ``full`` channel on top of ``book?level=3``, strict about sequence and priority."""
+    """A level 3 book from the ``full`` channel on top of ``book?level=3``, strict about sequence and priority.
+
+    It follows the rules of the API's page and nothing else; a queue is a list of [order id, shown size].
+    """
 
     def __init__(self, book: dict[str, Any]) -> None:
         self.sequence = book["sequence"]
         self.sides: dict[str, dict[Decimal, list[list[Any]]]] = {"buy": {}, "sell": {}}
+        self.places: dict[str, tuple[str, Decimal]] = {}
         for side, name in (("buy", "bids"), ("sell", "asks")):
             for price, size, order_id in book[name]:
-                self.sides[side].setdefault(Decimal(price), []).append([order_id, Decimal(size)])
+                self._rest(order_id, side, Decimal(price), Decimal(size))
 
     def take(self, message: dict[str, Any]) -> None:
         """Follow one message; those the book already has are skipped."""
@@ -77,35 +81,48 @@ class Orders:
     def _received(self, message: dict[str, Any]) -> None:
         pass
 
+    _activate = _received
+
     def _open(self, message: dict[str, Any]) -> None:
-        level = self.sides[message["side"]].setdefault(Decimal(message["price"]), [])
-        level.append([message["order_id"], Decimal(message["remaining_size"])])
+        self._drop(message["order_id"])
+        size = Decimal(message["remaining_size"])
+        self._rest(message["order_id"], message["side"], Decimal(message["price"]), size)
 
     def _match(self, message: dict[str, Any]) -> None:
-        side, price = self.sides[message["side"]], Decimal(message["price"])
-        first = side[price][0]
-        assert first[0] == message["maker_order_id"], "the first in the queue trades first"
-        first[1] -= Decimal(message["size"])
-        assert first[1] >= 0
-        if not first[1]:
-            self._drop(side, price, message["maker_order_id"])
+        rested = ["maker_order_id", "taker_order_id"] if message.get("auction") else ["maker_order_id"]
+        for name in rested:
+            first = self._queue(message[name])[0]
+            assert first[0] == message[name], "the first in the queue trades first"
+            first[1] -= Decimal(message["size"])
+            assert first[1] >= 0
+            if not first[1]:
+                self._drop(first[0])
 
     def _change(self, message: dict[str, Any]) -> None:
-        if "price" in message and "new_size" in message:
-            for order in self.sides[message["side"]].get(Decimal(message["price"]), []):
-                if order[0] == message["order_id"]:
-                    order[1] = Decimal(message["new_size"])
-                    if not order[1]:
-                        self._drop(self.sides[message["side"]], Decimal(message["price"]), order[0])
-                    return
+        if message["order_id"] not in self.places or "new_size" not in message:
+            return
+        old, new = Decimal(message["old_size"]), Decimal(message["new_size"])
+        if message["reason"] == "modify_order" and (message["old_price"] != message["new_price"] or new > old):
+            self._drop(message["order_id"])
+            return
+        order = next(one for one in self._queue(message["order_id"]) if one[0] == message["order_id"])
+        order[1] = min(order[1], new)
 
     def _done(self, message: dict[str, Any]) -> None:
-        if "price" in message:
-            self._drop(self.sides[message["side"]], Decimal(message["price"]), message["order_id"])
+        self._drop(message["order_id"])
 
-    def _drop(self, side: dict[Decimal, list[list[Any]]], price: Decimal, order_id: str) -> None:
-        left = [order for order in side.get(price, []) if order[0] != order_id]
-        if left:
-            side[price] = left
-        else:
-            side.pop(price, None)
+    def _rest(self, order_id: str, side: str, price: Decimal, size: Decimal) -> None:
+        self.places[order_id] = side, price
+        self.sides[side].setdefault(price, []).append([order_id, size])
+
+    def _queue(self, order_id: str) -> list[list[Any]]:
+        side, price = self.places[order_id]
+        return self.sides[side][price]
+
+    def _drop(self, order_id: str) -> None:
+        if order_id in self.places:
+            queue = self._queue(order_id)
+            side, price = self.places.pop(order_id)
+            queue[:] = [order for order in queue if order[0] != order_id]
+            if not queue:
+                del self.sides[side][price]

@@ -1,60 +1,13 @@
 """What subscribers hear, from a real book that is given everything it knows."""
 
-from decimal import Decimal
-
-import msgspec
 import pytest
 
-from shared.messages import BookEntry, Received
-from tests.engine.flows import AnyFlow
-from tests.engine.harness import INSTRUMENT
+from shared.messages import Received
 from tests.gateway.ear import Ear, Levels, Orders
-from workers.engine.book import OrderBook
-from workers.gateway.feed.hub import Hub
-from workers.gateway.market import Market
+from tests.gateway.venue import SYMBOL
+from tests.gateway.venue import AnyVenue as Venue
 
-SYMBOL = INSTRUMENT.symbol
 SEEDS = range(25)
-
-
-class Venue:
-    """A book, its entries, and a gateway's hub that follows them."""
-
-    def __init__(self, seed, count=200):
-        self.book = OrderBook()
-        self.market = Market(INSTRUMENT, OrderBook(), 0)
-        self.market.has_past = True
-        self.hub = Hub({SYMBOL: self.market})
-        self.commands = AnyFlow(seed).commands(count)
-        self.entries = []
-
-    def run(self, count=10**9):
-        """Let the book do the next commands and the hub follow."""
-        for command in self.commands[:count]:
-            entry = BookEntry("s 1-1", self.book.time, self.book.apply(command))
-            entry.time = self.book.time
-            self.entries.append(entry)
-            self.hub.publish(self.market, len(self.entries), entry)
-            yield entry
-        self.commands = self.commands[count:]
-
-    def listen(self, *channels, account=0):
-        ear = Ear(account)
-        self.hub.add(ear, [(channel, SYMBOL) for channel in channels])
-        return ear
-
-    def levels(self):
-        """The truth, as a client would hold it."""
-        texts = self.market.texts
-        return {
-            side: {Decimal(texts.price(p)): Decimal(texts.size(q)) for p, q, _ in self.book.levels(side)}
-            for side in ("buy", "sell")
-        }
-
-    def queues(self):
-        """The truth, order by order."""
-        rows = msgspec.json.decode(Market(INSTRUMENT, self.book, 0).rendered_book(3))
-        return Orders(rows).sides
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -90,7 +43,7 @@ def test_full_rebuilds_the_book_order_by_order(seed):
     """From level 3 and ``full`` a client rebuilds every queue; the sequence has no gap and the first trades first."""
     venue = Venue(seed)
     list(venue.run(80))
-    ear, client = venue.listen("full"), Orders(msgspec.json.decode(venue.market.rendered_book(3)))
+    ear, client = venue.listen("full"), Orders(venue.rows())
     for _ in venue.run():
         while ear.heard:
             client.take(ear.heard.pop(0))

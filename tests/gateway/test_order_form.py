@@ -7,16 +7,18 @@ from hypothesis import strategies as st
 from shared.instrument import make_instrument
 from workers.gateway.errors import ApiError
 from workers.gateway.json_input import decode_object
+from workers.gateway.order_bodies import OrderBody
 from workers.gateway.order_form import read_order
 
 BTC = make_instrument("BTC-USD", "0.01", "0.00000001", min_quantity=1000)
+NOW = 1_700_000_000_000_000_000
 KNOWN = {"BTC-USD": BTC}
 LIMIT = {"product_id": "BTC-USD", "side": "buy", "price": "100.25", "size": "0.5"}
 
 
 def read(body):
     fields = decode_object(body) if isinstance(body, str | bytes) else body
-    return read_order(fields, KNOWN, "r1", 7)
+    return read_order(fields, KNOWN, "r1", 7, NOW)
 
 
 @pytest.mark.parametrize(
@@ -102,18 +104,15 @@ BAD = [
     ({"product_id": "BTC-USD", "side": "buy", "type": "market", "funds": "0.00000000001"}, "funds is too small"),
     ({"product_id": "BTC-USD", "side": "buy", "type": "market", "funds": "1", "post_only": True}, "post_only"),
     (LIMIT | {"time_in_force": "DAY"}, 'time_in_force "DAY" is not one of'),
-    (LIMIT | {"time_in_force": "GTT"}, "orders that expire are not supported"),
-    (LIMIT | {"timeInForce": "GTD"}, "orders that expire are not supported"),
-    (LIMIT | {"cancel_after": "min"}, "orders that expire are not supported"),
-    (LIMIT | {"time_in_force": "IOC", "post_only": True}, "post_only does not go with time_in_force IOC"),
+    (LIMIT | {"time_in_force": "IOC", "post_only": True}, "post_only true does not go with time_in_force IOC"),
+    (LIMIT | {"timeInForce": "FOK", "post_only": True}, "post_only true does not go with timeInForce FOK"),
     (LIMIT | {"post_only": "yes"}, "post_only must be true or false, not a string"),
     (LIMIT | {"stp": "xx"}, 'stp "xx" is not one of dc, co, cn, cb'),
-    (LIMIT | {"stop": "loss", "stop_price": "90"}, "stop orders are not supported"),
-    (LIMIT | {"stop_price": "90"}, "stop orders are not supported"),
     (LIMIT | {"client_oid": "x" * 129}, "client_oid has 129 characters; at most 128"),
     (LIMIT | {"client_oid": "a\x00b"}, "U\\+0000"),
     (LIMIT | {"client_oid": 17}, "client_oid must be a string, not a number"),
-    (LIMIT | {"post_onyl": True}, 'unknown field "post_onyl"'),
+    (LIMIT | {"post_onyl": True}, 'unknown field "post_onyl"; an order has .*, display_size,'),
+    (LIMIT | {"stop_limit_price": "90"}, 'unknown field "stop_limit_price"'),
 ]
 
 
@@ -126,7 +125,7 @@ def test_what_is_wrong_is_said_with_400(body, says):
 
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=3)
-FIELDS = st.sampled_from([*LIMIT, "type", "funds", "time_in_force", "post_only", "stp", "client_oid", "stop", "x"])
+FIELDS = st.sampled_from([*OrderBody.__struct_fields__, "x"])
 
 
 def status_of(body):

@@ -291,8 +291,9 @@ REFUSED = [
     ({"size": "0"}, 400, "size is too small"),
     ({"size": "1e9", "price": "9999999"}, 400, "too large"),
     ({"side": "up"}, 400, "side"),
-    ({"stop": "loss", "stop_price": "5"}, 400, "stop orders are not supported"),
-    ({"time_in_force": "GTT"}, 400, "not supported"),
+    ({"stop": "loss"}, 400, "stop_price"),
+    ({"time_in_force": "GTT"}, 400, "cancel_after is missing"),
+    ({"stop_price": "200", "type": "market", "price": None, "size": "100"}, 400, "Insufficient funds"),
     ({"type": "market"}, 400, "price does not belong here"),
     ({"client_oid": "x" * 200}, 400, "client_oid"),
 ]

@@ -6,7 +6,8 @@ import pytest
 import zstandard
 from databento_dbn import Metadata, Schema, SType
 
-from workers.replay.databento import DatabentoFlow, Record, market_of
+from workers.replay.databento import DatabentoFlow, market_of
+from workers.replay.exchange_event import Record
 from workers.replay.recording import Recording
 from workers.replay.steps import Add, Aggress, Cancel, Modify, Unreadable
 
@@ -58,12 +59,19 @@ def test_an_aggressor_may_rest():
 
 
 def test_a_resting_order_may_turn_aggressor():
-    """Modified into the other side: it leaves its place first."""
+    """Modified into the other side: a step of an order that is known already, with what was filled of it before."""
     assert flow(
         *BOOK,
         ("T", "B", 101, 3, 1, 0), ("F", "B", 101, 3, 1, 0), ("F", "A", 101, 3, 2, 0),
         ("M", "B", 101, 2, 1, 0), ("C", "A", 101, 3, 2),
-    ) == [*BOOK_STEPS, Cancel(1, 0), Aggress(1, 0, "buy", 101, 5, rests=True)]  # fmt: skip
+        ("T", "A", 101, 1, 9, 0), ("F", "B", 101, 1, 1, 0), ("M", "B", 101, 1, 1),
+        ("M", "B", 100, 2, 1),
+    ) == [
+        *BOOK_STEPS,
+        Aggress(1, 0, "buy", 101, 5, rests=True),
+        Aggress(9, 0, "sell", 101, 1),
+        Modify(1, 0, "buy", 100, 2, filled=4),
+    ]  # fmt: skip
 
 
 def test_self_match_prevention_comes_first():
@@ -147,5 +155,5 @@ def test_the_real_recording():
     recording = Recording.open(str(DATA))
     found = list(recording.steps())
     kinds = {kind: sum(isinstance(step, kind) for step in found) for kind in (Add, Cancel, Modify, Aggress)}
-    assert kinds == {Add: 17804, Cancel: 5415, Modify: 5271, Aggress: 1275}
+    assert kinds == {Add: 17804, Cancel: 5352, Modify: 5271, Aggress: 1275}
     assert recording.skipped["of an auction"] == 36

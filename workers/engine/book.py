@@ -33,11 +33,15 @@ class OrderBook(BookState):
     def _apply_among_extras(self, command: Command) -> list[BookEvent]:
         self.reference = self.last_price
         events = aftermath.expire(self)
-        events += DECISIONS[command.__class__](self, command)
+        events += self.decide(command)
         aftermath.settle(self, events)
         self.reference = -1
         self.extras = bool(self.stops.orders or self.lists.of_order or self.deadlines.heap)
         return events
+
+    def decide(self, command: Command) -> list[BookEvent]:
+        """What the command itself does; not what has to come before or behind it."""
+        return DECISIONS[command.__class__](self, command)
 
     def indication(self) -> auction.Indication | None:
         """What an auction would trade if it ended now."""

@@ -23,6 +23,7 @@ from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
 from workers.gateway.keyring import KeyRing
 from workers.gateway.market import Market
+from workers.gateway.orders import Desk
 from workers.gateway.replicas import Replicas
 from workers.gateway.rest import accounts, orders, public, service
 
@@ -42,7 +43,8 @@ def create_gateway(
     inbox = Inbox(client, number, settings.request_timeout_ms / 1000)
     hub = Hub(markets)
     replicas = Replicas(client, history, settings.shards, markets, inbox, hub)
-    return Gateway(number, settings, inbox, hub, history, KeyRing(history, server_key), replicas)
+    desk = Desk(inbox, replicas, history, settings.shards, settings.gateways)
+    return Gateway(number, settings, inbox, hub, history, KeyRing(history, server_key), replicas, desk)
 
 
 @websocket(["/", "/ws"])

@@ -9,18 +9,17 @@ from litestar import Request
 
 from shared import keys
 from shared.credentials import Scope
-from shared.messages import CancelAllRequest, CancelRequest, LedgerEvent, OrderRequest, Rejected, TransferRequest
 from shared.settings import Settings
 from workers.gateway.auth import Caller, claim_of_headers, verify
-from workers.gateway.errors import ApiError, bad_request, refusal
+from workers.gateway.errors import ApiError, bad_request
 from workers.gateway.feed.hub import Hub
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
 from workers.gateway.keyring import KeyRing
+from workers.gateway.orders import Desk
 from workers.gateway.replicas import Replicas
 
 BODY_MAX = 64 * 1024
-AccountRequest = OrderRequest | CancelRequest | CancelAllRequest | TransferRequest
 
 
 class Gateway(msgspec.Struct, frozen=True):
@@ -33,17 +32,11 @@ class Gateway(msgspec.Struct, frozen=True):
     history: History
     keyring: KeyRing
     replicas: Replicas
+    desk: Desk
 
     def shard(self, account: int) -> int:
         """The shard that keeps an account."""
         return keys.shard_of(account, self.settings.shards)
-
-    async def ask(self, request: AccountRequest) -> LedgerEvent:
-        """Send a request to its account's ledger and wait for the answer. Raises ``ApiError``: refused, or 503."""
-        event = await self.inbox.ask(self.shard(request.account), request)
-        if isinstance(event, Rejected):
-            raise refusal(event)
-        return event
 
     async def authenticate(self, request: Request[Any, Any, Any], scope: Scope) -> Caller:
         """Who signed the request. Raises ``ApiError`` 401 if nobody did, or may not do this."""

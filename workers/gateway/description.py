@@ -8,7 +8,9 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 
-from workers.gateway.order_form import OrderBody
+from workers.gateway.order_answer import OrderAnswer, OrderListAnswer
+from workers.gateway.order_bodies import EXAMPLES, AmendBody, OrderBody, OrderListBody
+from workers.gateway.products import Product
 from workers.gateway.rest.answers import ErrorAnswer
 
 VERSION = "0.1.0"
@@ -21,6 +23,9 @@ CB-ACCESS-SIGN = base64(HMAC-SHA256(base64-decoded secret, timestamp + METHOD + 
 Every error is {"message": "..."}. 400: the request cannot be used; 401: the signature, or the key's scope;
 404: no such order, product or account of yours; 413: more than 64 KiB; 503: something is away, try again.
 
+Beyond the dialect, and in its style: take-profit (stop with the other direction), trailing stops, icebergs, min_size,
+PATCH /orders/{id} to amend, POST /order-lists, DELETE /orders by side, call auctions.
+
 WebSocket feed at / and /ws: {"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["level2", "matches"]}.
 Channels: full, level2, level2_batch, matches, ticker, ticker_batch, user (signed), heartbeat, status."""
 
@@ -31,7 +36,13 @@ _ERRORS = {
     "413": "the body is larger than 64 KiB",
     "503": "something is away; it goes on by itself, try again",
 }
-_BODIES: dict[tuple[str, str], type] = {("/orders", "post"): OrderBody}
+_BODIES: dict[tuple[str, str], type] = {
+    ("/orders", "post"): OrderBody,
+    ("/orders/{order_id}", "patch"): AmendBody,
+    ("/order-lists", "post"): OrderListBody,
+}
+_ANSWERS = (OrderAnswer, OrderListAnswer, Product)
+"""Answers of which msgspec tells more than Litestar: what each field means."""
 
 
 @cache
@@ -41,7 +52,7 @@ def openapi(routes: tuple[Any, ...]) -> bytes:
     known = {"gateway": Provide(lambda: None, sync_to_thread=False)}  # so that it is not taken for a parameter
     app = Litestar(list(routes), dependencies=known, openapi_config=config, logging_config=None)
     api: dict[str, Any] = app.openapi_schema.to_schema()
-    types = [ErrorAnswer, *_BODIES.values()]
+    types = [ErrorAnswer, *_BODIES.values(), *_ANSWERS]
     refs, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     of_type = dict(zip(types, refs, strict=True))
     components = api.setdefault("components", {})
@@ -53,9 +64,13 @@ def openapi(routes: tuple[Any, ...]) -> bytes:
             if body := _BODIES.get((path, method)):
                 operation["requestBody"] = {
                     "required": True,
-                    "content": {"application/json": {"schema": of_type[body]}},
+                    "content": {"application/json": {"schema": of_type[body], "examples": _examples(body)}},
                 }
     return msgspec.json.encode(api)
+
+
+def _examples(body: type) -> dict[str, Any]:
+    return {name: {"summary": name, "value": value} for name, value in EXAMPLES[body].items()}
 
 
 def _describe(operation: dict[str, Any], *, signed: bool, error: dict[str, Any]) -> None:

@@ -16,10 +16,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import keys
+from shared.messages import Conditions
 from shared.schema import balances, fills, movements, orders, positions, trades
 from workers.gateway.errors import unavailable
+from workers.gateway.known_orders import KnownOrder
 from workers.gateway.market import TRADES_KEPT, Past, Trade
-from workers.gateway.orders import KnownOrder
 from workers.gateway.paging import Page
 from workers.gateway.window import DAY_MINUTES, HOUR_NS, MINUTE_NS, MONTH_HOURS, Bucket, Window
 from workers.ledger.orders import OpenOrder
@@ -184,6 +185,8 @@ def _orders() -> Select[Any]:
 def known_order(row: Row[Any]) -> KnownOrder:
     """A row of ``orders`` as an order."""
     fields = {column.name: getattr(row, column.name) for column in _ORDER_COLUMNS}
+    if fields["conditions"] is not None:
+        fields["conditions"] = msgspec.convert(fields["conditions"], Conditions)
     order = OpenOrder(**fields, request_id="", time=row.created_at)
     if not row.settled:
         return KnownOrder(order)

@@ -8,14 +8,14 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 import hiredis
 from redis.exceptions import RedisError, ResponseError
 
 from shared import keys, log
-from shared.messages import FIELD, LedgerEvent, Request, encode
+from shared.messages import FIELD, LedgerEvent, Rejected, Request, encode
 from workers.gateway import figures
 from workers.gateway.errors import ApiError, unavailable
 
@@ -28,7 +28,7 @@ _ANSWERED = {kind: figures.ANSWERS.labels(kind.__name__) for kind in get_args(Le
 NOT_SENT = "the exchange cannot be reached just now; nothing was sent, try again"
 UNKNOWN = (
     "no answer in time; the request may still be carried out. Look the order up by its client_oid, "
-    "or repeat the request with the same client_oid: it will not be carried out twice"
+    "or repeat the request: with the same client_oid no order is placed twice, and an amend says what it shall be"
 )
 
 
@@ -57,27 +57,35 @@ class Inbox:
 
     async def ask(self, shard: int, request: Request) -> LedgerEvent:
         """Send a request and wait for the ledger's event. Raises ``ApiError`` 503 if none comes."""
-        if len(self._waiting) >= WAITING_MAX:
-            raise unavailable(f"too busy: {WAITING_MAX} requests wait already; nothing was sent, try again")
-        number = request.request_id
-        started = time.perf_counter()
-        answer: asyncio.Future[LedgerEvent] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        command = ("XADD", keys.inbox(shard), "*", FIELD, encode(request))
-        self._queue.append((number, hiredis.pack_command(command)))  # type: ignore[arg-type]  # its stub has one item
-        self._wake.set()
-        self._deadlines.append((started + self._timeout_s, number))
-        try:
-            event = await answer
-        finally:
-            self._waiting.pop(number, None)
-        _ANSWERED[event.__class__].inc()
-        figures.ANSWER_SECONDS.observe(time.perf_counter() - started)
+        (event,) = await self.ask_each(shard, request, (request.request_id,))
         return event
 
-    def answer(self, event: LedgerEvent) -> None:
-        """Wake whoever waits for this event."""
-        waiting = self._waiting.get(event.request_id)  # type: ignore[union-attr]  # only those that have one come here
+    async def ask_each(self, shard: int, request: Request, ids: Sequence[str]) -> list[LedgerEvent]:
+        """The same for one that is answered for each of ``ids``, all in one entry, or refused once under the first."""
+        if len(self._waiting) >= WAITING_MAX:
+            raise unavailable(f"too busy: {WAITING_MAX} requests wait already; nothing was sent, try again")
+        started, loop = time.perf_counter(), asyncio.get_running_loop()
+        answers: dict[str, asyncio.Future[LedgerEvent]] = {number: loop.create_future() for number in ids}
+        self._waiting.update(answers)
+        first = ids[0]
+        command = ("XADD", keys.inbox(shard), "*", FIELD, encode(request))
+        self._queue.append((first, hiredis.pack_command(command)))  # type: ignore[arg-type]  # its stub has one item
+        self._wake.set()
+        self._deadlines.append((started + self._timeout_s, first))
+        try:
+            event = await answers[first]
+        finally:
+            for number in ids:
+                self._waiting.pop(number, None)
+        _ANSWERED[event.__class__].inc()
+        figures.ANSWER_SECONDS.observe(time.perf_counter() - started)
+        if isinstance(event, Rejected):
+            return [event]
+        return [event, *(answers[number].result() for number in ids[1:])]
+
+    def answer(self, event: LedgerEvent, request_id: str = "") -> None:
+        """Wake whoever waits for this event, or for an answer to ``request_id`` that it is."""
+        waiting = self._waiting.get(request_id or event.request_id)  # type: ignore[union-attr]  # those have one
         if waiting is not None and not waiting.done():
             waiting.set_result(event)
 
@@ -102,10 +110,14 @@ class Inbox:
                 self._fail((self._deadlines.popleft()[1],), unavailable(UNKNOWN))
 
     async def _send(self, connection: Any, batch: list[tuple[str, bytes]]) -> None:
-        """One batch; sent once more if the connection broke, since it may have been stale."""
-        packed = b"".join(command for _, command in batch)
+        """One batch; sent once more if the connection broke, since it may have been stale.
+
+        What was answered by then is not: an amend that came late a second time would undo one that came between.
+        """
         sent = False
         for attempt in (1, 2):
+            batch = [one for one in batch if one[0] in self._waiting]
+            packed, replies = b"".join(command for _, command in batch), 0
             try:
                 if not connection.is_connected:
                     await connection.connect()
@@ -113,8 +125,10 @@ class Inbox:
                 await connection.send_packed_command(packed, check_health=False)
                 for number, _ in batch:
                     await self._read_reply(connection, number)
+                    replies += 1
             except (RedisError, OSError) as error:
                 await connection.disconnect(nowait=True)
+                batch = batch[replies:]
                 if attempt == 2:
                     log.get().warning("Requests could not be sent", count=len(batch), error=str(error))
                     self._fail((number for number, _ in batch), unavailable(UNKNOWN if sent else NOT_SENT))

@@ -1,7 +1,10 @@
 """JSON from clients: strict, and without a float: a number with a point or an exponent stays the text it was."""
 
+from collections.abc import Callable, Container
+
 import msgspec
 
+from shared.errors import InvalidInput
 from workers.gateway.errors import bad_request
 
 
@@ -57,6 +60,39 @@ def choice_field(fields: dict[str, object], name: str, choices: tuple[str, ...],
     if value not in choices:
         raise bad_request(f'{name} "{value[:40]}" is not one of {", ".join(choices)}')
     return value
+
+
+def amount_field(fields: dict[str, object], name: str, units: Callable[[str], int]) -> int:
+    """A decimal number in the ``units`` that its text makes; 0 if absent. Raises ``ApiError`` 400."""
+    text = decimal_field(fields, name)
+    if not text:
+        return 0
+    try:
+        return units(text)
+    except InvalidInput as error:
+        raise bad_request(str(error)) from None
+
+
+def whole_field(fields: dict[str, object], name: str, most: int) -> int:
+    """A whole number from 1 to ``most``, as JSON string or number; 0 if absent. Raises ``ApiError`` 400."""
+    text = decimal_field(fields, name)
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(most)) or not 1 <= int(text) <= most:
+        raise bad_request(f'{name} "{text[:40]}" is not a whole number from 1 to {most}')
+    return int(text)
+
+
+def is_given(fields: dict[str, object], name: str) -> bool:
+    """Whether a field says anything: null and "" say nothing."""
+    return fields.get(name) not in (None, "")
+
+
+def refuse_unknown(fields: dict[str, object], known: Container[str], what: str, names: str) -> None:
+    """What is not understood is refused, not ignored. Raises ``ApiError`` 400; ``names`` says what there is."""
+    for name, value in fields.items():
+        if value is not None and name not in known:
+            raise bad_request(f'unknown field "{name[:40]}"; {what} has {names}')
 
 
 def flag_field(fields: dict[str, object], name: str) -> bool:

@@ -1,12 +1,23 @@
 """One instrument as the gateway sees it: a replica of its book, its last trades, its figures of 24 hours. No I/O."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from shared.instrument import Instrument
-from shared.messages import BookEntry, Change, Configured, Done, Match, Open, Received, Side
+from shared.messages import (
+    Activate,
+    BookEntry,
+    BookEvent,
+    Change,
+    Done,
+    ListPlaced,
+    Match,
+    Open,
+    Received,
+    Side,
+)
 from shared.order_id import SHARD_BITS, to_uuid
 from workers.engine.book import OrderBook
 from workers.gateway.render import Texts, iso
@@ -14,6 +25,8 @@ from workers.gateway.window import Stats, Window
 
 TRADES_KEPT = 1000
 _SHARD_MASK = (1 << SHARD_BITS) - 1
+Level = tuple[Side, int]
+"""A side and a price in ticks."""
 
 
 class Trade(msgspec.Struct, gc=False):
@@ -50,6 +63,8 @@ class Market:
         for side in (book.bids, book.asks):
             for order in side.living():
                 self._note_received(order.order_id)
+        for waiting in (*(one.order for one in book.sleeping()), *book.pending()):
+            self._note_received(waiting.order_id)
 
     @property
     def symbol(self) -> str:
@@ -59,13 +74,31 @@ class Market:
     def follow(self, number: int, entry: BookEntry) -> None:
         """Fold one entry of the book's log."""
         for event in entry.events:
-            kind = event.__class__
-            if kind is Received:
-                self._note_received(event.order_id)  # type: ignore[union-attr]  # told apart by class, for speed
-            elif kind is Match:
-                self.trades.append(trade_of(event, entry.time))  # type: ignore[arg-type]
-                self.window.add(entry.time, event.price, event.quantity)  # type: ignore[union-attr]
+            self._note(event, entry.time)
         self.book.fold_entry(entry)
+        self._went_on(number)
+
+    def steps(self, number: int, entry: BookEntry) -> Iterator[BookEvent]:
+        """The same event by event: each is answered while the book is still as the event finds it."""
+        fold = self.book.fold
+        self.book.time = entry.time
+        for event in entry.events:
+            yield event
+            self._note(event, entry.time)
+            fold(event)
+        self._went_on(number)
+
+    def _note(self, event: BookEvent, time: int) -> None:
+        kind = event.__class__
+        if kind is Received or kind is Activate:
+            self._note_received(event.order_id)  # type: ignore[union-attr]  # told apart by class, for speed
+        elif kind is Match:
+            self.trades.append(trade_of(event, time))  # type: ignore[arg-type]
+            self.window.add(time, event.price, event.quantity)  # type: ignore[union-attr]
+        elif kind is ListPlaced:
+            self._note_received(max(order.order_id for order in event.orders))  # type: ignore[union-attr]
+
+    def _went_on(self, number: int) -> None:
         self.position = number
         if self.book.instrument is not None and self.book.instrument is not self.instrument:
             self.instrument = self.book.instrument
@@ -91,25 +124,22 @@ class Market:
         if order_id > self._received.get(shard, 0):
             self._received[shard] = order_id
 
-    def touched(self, entry: BookEntry) -> list[tuple[Side, int]]:
-        """Price levels that ``entry`` changes; to be asked before it is folded."""
-        found: dict[tuple[Side, int], None] = {}
-        opened = set()
-        for event in entry.events:
-            if isinstance(event, Open):
-                opened.add(event.order_id)
-                found[event.side, event.price] = None
-            elif isinstance(event, Match):
-                found[event.side, event.price] = None
-            elif isinstance(event, Change | Done):
-                resting = self.book.find(event.order_id)
-                if resting is not None:
-                    found[resting.side, resting.price] = None
-                elif event.order_id in opened:
-                    found[event.side, event.price] = None
-            elif isinstance(event, Configured):
-                continue
-        return list(found)
+    def touch(self, event: BookEvent, levels: dict[Level, None]) -> None:
+        """Add the price levels that an event, which is not folded yet, is going to change."""
+        kind = event.__class__
+        if kind is Open:
+            levels[event.side, event.price] = None  # type: ignore[union-attr]  # told apart by class, for speed
+        elif kind is Match:
+            self._touch_order(event.maker_order_id, levels)  # type: ignore[union-attr]
+            if event.auction:  # type: ignore[union-attr]
+                self._touch_order(event.taker_order_id, levels)  # type: ignore[union-attr]
+        elif kind is Change or kind is Done:
+            self._touch_order(event.order_id, levels)  # type: ignore[union-attr]
+
+    def _touch_order(self, order_id: int, levels: dict[Level, None]) -> None:
+        order = self.book.find(order_id)
+        if order is not None:
+            levels[order.side, order.price] = None
 
     def level(self, side: Side, price: int) -> int:
         """The quantity resting at a price."""
@@ -126,7 +156,7 @@ class Market:
                 "bids": self._rows("buy", level),
                 "asks": self._rows("sell", level),
                 "time": iso(self.book.time),
-                "auction_mode": False,
+                "auction_mode": self.instrument.mode == "auction",
             }
             known = self._rendered[level] = (stamp, msgspec.json.encode(answer))
         return known[1]

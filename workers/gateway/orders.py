@@ -1,142 +1,180 @@
-"""Every order as its owner sees it: open ones from the ledgers' replicas, done ones from memory, older from PostgreSQL.
+"""The order desk: takes what clients ask of their orders to the ledgers, waits, and answers how the orders stand then.
 
-The memory of done orders bridges PostgreSQL's lag, so whoever just placed or canceled an order finds it. No I/O here.
+REST and WebSocket both come here. An account and decoded JSON in, an answer out; whatever cannot be done is an
+``ApiError``.
 """
 
 import asyncio
-from bisect import bisect_left, bisect_right, insort
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from heapq import merge
+import time
+from collections.abc import Awaitable, Callable
 
-import msgspec
+from msgspec import UNSET
 
-from shared.messages import Closed
-from shared.order_id import SHARD_BITS
-from workers.gateway.market import Market
-from workers.gateway.paging import Page
-from workers.ledger.ledger import Ledger
-from workers.ledger.orders import OpenOrder
+from shared import keys
+from shared.errors import InvalidInput
+from shared.messages import (
+    Accepted,
+    AmendFailed,
+    AmendRequest,
+    CancelAllRequest,
+    CancelAllRequested,
+    CancelRequest,
+    Closed,
+    Duplicate,
+    LedgerEvent,
+    OrderListRequest,
+    OrderRequest,
+    Rejected,
+)
+from shared.order_id import from_uuid, to_uuid
+from workers.gateway.amending import amend_failure, has_ended
+from workers.gateway.errors import bad_request, order_already_done, order_not_found, product_not_found, refusal
+from workers.gateway.history import History
+from workers.gateway.inbox import Inbox
+from workers.gateway.json_input import choice_field
+from workers.gateway.known_orders import KnownOrder, shard_of_order
+from workers.gateway.order_answer import OrderAnswer, OrderListAnswer, order_answer
+from workers.gateway.order_form import client_id, read_amend, read_order
+from workers.gateway.order_list_form import read_order_list
+from workers.gateway.replicas import Replicas
 
-DONE_KEPT = 200_000
-"""Done orders in memory. PostgreSQL has the others, unless it is further behind than this."""
-_SHARD_MASK = (1 << SHARD_BITS) - 1
+CANCEL_WAIT_S = 1.0
+"""How long a cancel waits for its order to be done, so that balances are right when it answers."""
+_CLIENT = "client:"
 
 
-class KnownOrder(msgspec.Struct, gc=False):
-    """An order and, once it is done, why and when (``done_at`` in ns, 0: not done)."""
+class Desk:
+    """Orders of all accounts. ``reference`` is an order's id, or ``client:`` and its client's own id."""
 
-    order: OpenOrder
-    done_reason: str = ""
-    cause: str = ""
-    done_at: int = 0
+    def __init__(self, inbox: Inbox, replicas: Replicas, history: History, shards: int, gateways: int) -> None:
+        self._inbox = inbox
+        self._replicas = replicas
+        self._history = history
+        self._shards = shards
+        self._gateways = gateways
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the ledger has closed it."""
-        return self.done_at != 0
+    # --- asking ---
 
+    async def place(self, account: int, fields: dict[str, object]) -> OrderAnswer:
+        """Place an order (``OrderBody``). A second one with the same client id is not placed: the first is answered."""
+        self._replicas.require()
+        number, now_ns = self._inbox.request_id(), time.time_ns()
+        event = await self._ask(read_order(fields, self._replicas.instruments, number, account, now_ns))
+        assert isinstance(event, (Accepted, Duplicate)), event
+        return self.answer(await self._find_by_id(account, event.order_id))
 
-class Orders:
-    """Finds orders in memory, and wakes those who wait for one to be done."""
-
-    def __init__(self, ledgers: Sequence[Ledger], markets: Mapping[str, Market]) -> None:
-        self._ledgers = ledgers
-        self._markets = markets
-        self._done: dict[int, KnownOrder] = {}
-        self._done_ids: dict[int, list[int]] = {}  # by account, ascending
-        self._oldest: deque[int] = deque()
-        self._waiting: dict[int, list[asyncio.Future[str]]] = {}
-
-    def is_beyond(self, order_id: int) -> bool:
-        """Whether the replica has not come as far as this order: another gateway may have answered it."""
-        return order_id >> SHARD_BITS > self._ledger(order_id).count
-
-    def close(self, order: OpenOrder, event: Closed, time: int) -> None:
-        """The ledger closed ``order``."""
-        known = KnownOrder(order, event.reason, event.cause or "", time)
-        self._done[order.order_id] = known
-        insort(self._done_ids.setdefault(order.account, []), order.order_id)
-        self._oldest.append(order.order_id)
-        if len(self._oldest) > DONE_KEPT:
-            self._forget(self._oldest.popleft())
-        for waiting in self._waiting.pop(order.order_id, ()):
-            if not waiting.done():
-                waiting.set_result(event.reason)
-
-    def _forget(self, order_id: int) -> None:
-        account = self._done.pop(order_id).order.account
-        own = self._done_ids[account]
-        del own[bisect_left(own, order_id)]
-        if not own:
-            del self._done_ids[account]
-
-    def find(self, account: int, order_id: int) -> KnownOrder | None:
-        """The account's order, if it is in memory. Somebody else's is not found."""
-        order = self._ledger(order_id).order(order_id)
-        known = KnownOrder(order) if order is not None else self._done.get(order_id)
-        return known if known is not None and known.order.account == account else None
-
-    def find_by_client_id(self, account: int, client_id: str) -> KnownOrder | None:
-        """The account's order with its own id, if it is in memory."""
-        order_id = self._ledgers[account % len(self._ledgers)].by_client_id(account, client_id)
-        return self.find(account, order_id) if order_id else None
-
-    def select(self, account: int, page: Page, wanted: Callable[[KnownOrder], bool]) -> list[KnownOrder]:
-        """The account's orders in memory that are ``wanted``: one more than the page, in the page's direction."""
-        opened = [order.order_id for order in self._ledgers[account % len(self._ledgers)].open_orders(account)]
-        ids = merge(
-            *(_part(ids, page) for ids in (opened, self._done_ids.get(account, []))), reverse=not page.ascending
+    async def place_list(self, account: int, fields: dict[str, object]) -> OrderListAnswer:
+        """Place an order list (``OrderListBody``): all of its orders, or none. A repeat answers the first ones."""
+        ledger = self._replicas.ledger(account)
+        request = read_order_list(
+            fields, ledger.instruments, ledger.last_prices, self._inbox.request_id, account, time.time_ns()
         )
-        found: list[KnownOrder] = []
-        for order_id in ids:
-            known = self.find(account, order_id)
-            if known is not None and wanted(known):
-                found.append(known)
-                if len(found) > page.limit:
-                    break
-        return found
+        found = []
+        for event in await self._ask_list(request):
+            assert isinstance(event, (Accepted, Duplicate)), event
+            found.append(self.answer(await self._find_by_id(account, event.order_id)))
+        trigger = "first_fill" if request.first_fill else "full_fill"
+        return OrderListAnswer(request.kind, found, UNSET if request.kind == "oco" else trigger)
 
-    def status(self, known: KnownOrder) -> str:
-        """The API's word: pending (accepted), open (its book has it), done."""
+    async def amend(self, account: int, reference: str, fields: dict[str, object]) -> OrderAnswer:
+        """Change an order (``AmendBody``), and answer it as it stands when its book has done so."""
+        known = await self.find(account, reference)
         if known.is_done:
-            return "done"
-        market = self._markets.get(known.order.instrument)
-        return "open" if market is not None and market.has_received(known.order.order_id) else "pending"
+            raise order_already_done()
+        order = known.order
+        instrument = self._replicas.instruments[order.instrument]
+        request = read_amend(fields, instrument, self._inbox.request_id(), account, order.order_id)
+        event = await self._ask(request)
+        known = await self._find_by_id(account, order.order_id)
+        if isinstance(event, AmendFailed):
+            raise amend_failure(event, request, known, self._replicas.orders.standing(known), instrument)
+        if isinstance(event, Closed) and not has_ended(request, known, event):
+            raise order_already_done()
+        return self.answer(known)
 
-    async def wait_done(self, order_id: int, timeout_s: float) -> str:
-        """Why the order was done; "" if it is not within ``timeout_s``."""
-        if done := self._done.get(order_id):
-            return done.done_reason
-        waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(order_id, []).append(waiting)
+    async def cancel(self, account: int, reference: str, product_id: str = "") -> str:
+        """Cancel an order, and answer its id when what it held is available again."""
+        known = await self.find(account, reference)
+        number = known.order.order_id
+        if product_id not in ("", known.order.instrument):
+            raise order_not_found()
+        if known.is_done:
+            raise order_already_done()
+        await self._ask(CancelRequest(self._inbox.request_id(), account, number))
+        if await self._replicas.orders.wait_done(number, CANCEL_WAIT_S) == "filled":
+            raise order_already_done()
+        return to_uuid(number)
+
+    async def cancel_all(self, account: int, product_id: str = "", side: str = "") -> list[str]:
+        """Cancel all open orders, or those of a product and/or side; answers the ids of those that were canceled."""
+        self._replicas.require()
+        if side:
+            choice_field({"side": side}, "side", ("buy", "sell"))
+        if product_id and product_id not in self._replicas.instruments:
+            raise product_not_found(400)
+        asked = await self._ask(CancelAllRequest(self._inbox.request_id(), account, product_id, side))
+        assert isinstance(asked, CancelAllRequested), asked
+        waits = (self._replicas.orders.wait_done(number, CANCEL_WAIT_S) for number in asked.order_ids)
+        reasons = await asyncio.gather(*waits)
+        return [to_uuid(number) for number, why in zip(asked.order_ids, reasons, strict=True) if why != "filled"]
+
+    async def _ask(self, request: OrderRequest | AmendRequest | CancelRequest | CancelAllRequest) -> LedgerEvent:
+        """Send a request to its account's ledger and wait for the answer. Raises ``ApiError``: refused, or 503."""
+        event = await self._inbox.ask(keys.shard_of(request.account, self._shards), request)
+        if isinstance(event, Rejected):
+            raise refusal(event)
+        return event
+
+    async def _ask_list(self, request: OrderListRequest) -> list[LedgerEvent]:
+        """The same for a list: an answer for each of its orders."""
+        ids = [order.request_id for order in request.orders]
+        events = await self._inbox.ask_each(keys.shard_of(request.account, self._shards), request, ids)
+        if isinstance(events[0], Rejected):
+            raise refusal(events[0])
+        return events
+
+    # --- finding ---
+
+    def answer(self, known: KnownOrder) -> OrderAnswer:
+        """An order as its owner sees it now."""
+        return order_answer(known, self._replicas.orders.standing(known), self._replicas.texts(known.order.instrument))
+
+    async def find(self, account: int, reference: str) -> KnownOrder:
+        """The account's order. Raises ``ApiError`` 404, also for somebody else's, and 400."""
+        self._replicas.require()
+        if reference.startswith(_CLIENT):
+            return await self._find_by_client_id(account, client_id(reference.removeprefix(_CLIENT)))
         try:
-            async with asyncio.timeout(timeout_s):
-                return await waiting
-        except TimeoutError:
-            return ""
-        finally:
-            self._leave(order_id, waiting)
+            return await self._find_by_id(account, from_uuid(reference))
+        except InvalidInput as error:
+            raise bad_request(str(error)) from None
 
-    def _leave(self, order_id: int, waiting: asyncio.Future[str]) -> None:
-        others = self._waiting.get(order_id)
-        if others is not None and waiting in others:
-            others.remove(waiting)
-            if not others:
-                del self._waiting[order_id]
+    async def _find_by_id(self, account: int, number: int) -> KnownOrder:
+        """From memory, after catching up with another gateway that may have answered it already; else PostgreSQL."""
+        orders, shard = self._replicas.orders, keys.shard_of(account, self._shards)
+        if shard_of_order(number) != shard:
+            raise order_not_found()
+        known = orders.find(account, number)
+        if known is None and orders.is_beyond(number):
+            await self._replicas.catch_up(shard)
+            known = orders.find(account, number)
+            if known is None and orders.is_beyond(number):
+                raise order_not_found()
+        return known or await self._from_history(shard, lambda: self._history.order(account, number))
 
-    def _ledger(self, order_id: int) -> Ledger:
-        return self._ledgers[shard_of_order(order_id) % len(self._ledgers)]
+    async def _find_by_client_id(self, account: int, own: str) -> KnownOrder:
+        orders, shard = self._replicas.orders, keys.shard_of(account, self._shards)
+        known = orders.find_by_client_id(account, own)
+        if known is None and self._gateways > 1:
+            await self._replicas.catch_up(shard)
+            known = orders.find_by_client_id(account, own)
+        return known or await self._from_history(shard, lambda: self._history.order_by_client_id(account, own))
 
-
-def shard_of_order(order_id: int) -> int:
-    """The shard that keeps an order."""
-    return order_id & _SHARD_MASK
-
-
-def _part(ids: list[int], page: Page) -> Iterator[int]:
-    """Ascending ``ids`` within the page's cursors, in its direction; nothing is copied."""
-    low = bisect_right(ids, page.before) if page.before else 0
-    high = bisect_left(ids, page.after) if page.after else len(ids)
-    positions = range(low, high) if page.ascending else range(high - 1, low - 1, -1)
-    return (ids[position] for position in positions)
+    async def _from_history(self, shard: int, look: Callable[[], Awaitable[KnownOrder | None]]) -> KnownOrder:
+        """An order that memory does not have. Raises ``ApiError`` 404."""
+        known = await look()
+        if known is None and await self._replicas.wait_covered(shard):
+            known = await look()
+        if known is None:
+            raise order_not_found()
+        return known

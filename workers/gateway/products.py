@@ -89,7 +89,7 @@ def product_answer(instrument: Instrument) -> Product:
         limit_only=mode == "limit-only",
         cancel_only=mode == "cancel-only",
         trading_disabled=mode in _STATUS,
-        auction_mode=False,
+        auction_mode=mode == "auction",
         kind=instrument.kind,
         fees=Fees(rate_text(instrument.maker_fee), rate_text(instrument.taker_fee)),
         collar=rate_text(instrument.collar),

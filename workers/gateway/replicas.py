@@ -15,6 +15,8 @@ from shared import keys, log
 from shared.instrument import Instrument
 from shared.messages import (
     Accepted,
+    Amended,
+    AmendFailed,
     CancelAllRequested,
     CancelRequested,
     Closed,
@@ -31,8 +33,8 @@ from workers.gateway.errors import ApiError, product_not_found, unavailable
 from workers.gateway.feed.hub import Hub
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
+from workers.gateway.known_orders import KnownOrders
 from workers.gateway.market import Market, Trade, trade_of
-from workers.gateway.orders import Orders
 from workers.gateway.render import Texts
 from workers.ledger.ledger import Ledger
 
@@ -44,8 +46,10 @@ PAST_RETRY_S = 2.0
 CATCH_UP_S = 2.0
 COVERED_POLL_S = 0.05
 
-_ANSWERS = frozenset({Accepted, Duplicate, Rejected, CancelRequested, CancelAllRequested, Transferred})
-"""Ledger events that answer a request."""
+_ANSWERS = frozenset(
+    {Accepted, Duplicate, Rejected, CancelRequested, CancelAllRequested, Transferred, Amended, AmendFailed}
+)
+"""Ledger events that answer a request. An amend's may also be the ``closed`` of its order."""
 
 
 class Replicas:
@@ -62,7 +66,7 @@ class Replicas:
     ) -> None:
         self.ledgers: list[Ledger] = [Ledger(shard, shards) for shard in range(shards)]
         self.markets = markets
-        self.orders = Orders(self.ledgers, self.markets)
+        self.orders = KnownOrders(self.ledgers, self.markets)
         self.trouble = "starting"
         self.positions: dict[str, int] = {}
         self.lag = 0
@@ -269,6 +273,8 @@ class Replicas:
                 self._inbox.answer(event)
             elif order is not None:
                 self.orders.close(order, event, entry.time)  # type: ignore[arg-type]
+                for amend in order.amends:
+                    self._inbox.answer(event, amend.request_id)
 
     # --- the past ---
 

@@ -28,6 +28,18 @@ def end_ns(text: str | None, name: str) -> int | None:
     return None if found is None else found + 999
 
 
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def instant_ns(text: str, name: str) -> int:
+    """An instant as RFC 3339 has it, to the nanosecond. Raises ``ApiError`` 400 that shows how to write it."""
+    found = _INSTANT.fullmatch(text)
+    whole = _iso_ns(f"{found[1]}T{found[2]}{found[4].upper()}") if found else None
+    if found is None or whole is None or not 0 <= whole <= _LAST_S * SECOND_NS:
+        raise bad_request(f'{name} "{text[:40]}" is not a time; write it with its offset, as in 2030-01-31T12:00:00Z')
+    return whole + int((found[3] or "")[:9].ljust(9, "0"))
+
+
 def _iso_ns(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped "+" of a query arrives as a space

@@ -1,8 +1,6 @@
 """Reads Databento's market-by-order records (DBN) and finds in them what people did.
 
-The records tell what the exchange did: A add, C cancel, M modify, T trade (the side, order id and size of an
-aggressor), F fill of a resting order; flag 128 ends one exchange event, flag 32 marks the opening snapshot. What
-follows from a fill (the C of an order that is used up, the M of one that got smaller) is no step, since the engine
+What follows from a fill (the C of an order that is used up, the M of one that got smaller) is no step, since the engine
 does it. Two things are inferred:
 
 - An aggressor is an order for the sum of its trades, up to the worst of their prices. If an A or M of the same order
@@ -17,54 +15,17 @@ is right after them.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
-from databento_dbn import UNDEF_PRICE, DBNDecoder, DBNError, MBOMsg, Metadata
+from databento_dbn import DBNDecoder, DBNError, MBOMsg, Metadata
 
 from shared.errors import InvalidInput
-from shared.messages import Side
+from workers.replay.exchange_event import SIDES, Aggressor, Events, ExchangeEvent, Record
 from workers.replay.recorded_book import RecordedBook, RecordedOrder
 from workers.replay.steps import Add, Aggress, Cancel, Market, Modify, Step, Unreadable
 
 PRICE_UNIT = "0.000000001"
-LAST = 128
-SNAPSHOT = 32
-SIDES: dict[str, Side] = {"B": "buy", "A": "sell"}
 TICKS = {"ES": "0.25"}
 """Price steps of the products whose recordings may make an instrument of their own."""
-AUCTION = "N"
-
-
-class Record(NamedTuple):
-    """The part of an MBO record that matters."""
-
-    action: str
-    side: str
-    price: int
-    size: int
-    order: int
-    time: int
-    flags: int
-
-
-class _Aggressor:
-    """One aggressor of an event: its trades, and its rest."""
-
-    def __init__(self, side: Side, price: int) -> None:
-        self.side = side
-        self.price = price
-        self.quantity = 0
-        self.rests = False
-
-    def traded(self, price: int, quantity: int) -> None:
-        worse = max if self.side == "buy" else min
-        self.price = worse(self.price, price)
-        self.quantity += quantity
-
-    def rested(self, price: int, quantity: int) -> None:
-        self.price = price
-        self.quantity += quantity
-        self.rests = True
 
 
 def market_of(path: str, metadata: Metadata) -> Market:
@@ -116,42 +77,37 @@ class DatabentoFlow:
 
     def steps(self, path: str, found: Iterable[Record]) -> Iterator[Step]:
         """The steps of a file's records. Raises ``Unreadable`` naming the record."""
-        event: list[Record] = []
-        count = 0
+        events = Events(found)
         try:
-            for count, record in enumerate(found, start=1):  # noqa: B007  # named when a record is bad
-                _check(record)
-                event.append(record)
-                if record.flags & (LAST | SNAPSHOT):
-                    yield from self._event(event)
-                    event = []
+            for event in events:
+                yield from self._event(event)
         except Unreadable:
             raise
         except InvalidInput as error:
-            raise Unreadable(path, f"record {count}", str(error)) from error
-        if event:
-            raise Unreadable(path, f"record {count}", "the file ends within an exchange event")
+            raise Unreadable(path, f"record {events.count}", str(error)) from error
+        if events.rest:
+            raise Unreadable(path, f"record {events.count}", "the file ends within an exchange event")
         yield from self._catch_up(0)
 
-    def _event(self, event: list[Record]) -> Iterator[Step]:
-        trades = [record for record in event if record.action == "T"]
-        auction = any(record.side == AUCTION for record in trades)
-        if auction or event[0].flags & SNAPSHOT or self._shown is not None:
+    def _event(self, event: ExchangeEvent) -> Iterator[Step]:
+        if event.unclaimed or event.is_snapshot or self._shown is not None:
             self._fold(event)
-            if event[0].flags & SNAPSHOT:
+            if event.is_snapshot:
                 return
-            if auction or not self._book.crossed():
-                yield from self._catch_up(event[-1].time)
-        elif trades:
+            if event.unclaimed or not self._book.crossed():
+                yield from self._catch_up(event.records[-1].time)
+        elif event.aggressors:
             yield from self._trading(event)
         else:
             yield from self._quiet(event)
 
-    def _fold(self, event: list[Record]) -> None:
-        for record in event:
+    def _fold(self, event: ExchangeEvent) -> None:
+        if self._shown is None:
+            self._shown = dict(self._book.orders)
+        for record in event.records:
             match record.action:
                 case "A" | "M":
-                    self._book.put(record.order, SIDES[record.side], record.price, record.size)
+                    self._put(record)
                 case "C":
                     self._book.reduce(record.order, record.size)
                 case "R":
@@ -159,11 +115,16 @@ class DatabentoFlow:
                 case "T" | "F":
                     self.skipped["of an auction"] += 1
 
-    def _quiet(self, event: list[Record]) -> Iterator[Step]:
+    def _put(self, record: Record) -> None:
+        old = self._book.orders.get(record.order)
+        filled = old.filled if old is not None else 0
+        self._book.put(record.order, RecordedOrder(SIDES[record.side], record.price, record.size, 0, filled))
+
+    def _quiet(self, event: ExchangeEvent) -> Iterator[Step]:
         """An event without a trade: every record is a step, unless they cross the book: then an auction is near."""
-        crossing = any(self._book.would_cross(SIDES[r.side], r.price) for r in event if r.action in "AM")
+        crossing = any(self._book.would_cross(SIDES[one.side], one.price) for one in event.others("AM"))
         before = dict(self._book.orders) if crossing else None
-        steps = [step for record in event for step in self._one(record)]
+        steps = [step for record in event.records for step in self._one(record)]
         if before is not None and self._book.crossed():
             self._shown = before
         else:
@@ -173,12 +134,13 @@ class DatabentoFlow:
         old = self._book.orders.get(record.order)
         match record.action:
             case "A":
-                self._book.put(record.order, SIDES[record.side], record.price, record.size)
+                self._put(record)
                 yield Add(record.order, record.time, SIDES[record.side], record.price, record.size)
             case "C" if old is not None:
                 self._book.reduce(record.order, record.size)
                 if record.order in self._book.orders:
-                    yield Modify(record.order, record.time, old.side, old.price, old.quantity - record.size, True)
+                    left = old.quantity - record.size
+                    yield Modify(record.order, record.time, old.side, old.price, left, True, old.filled)
                 else:
                     yield Cancel(record.order, record.time)
             case "M":
@@ -191,36 +153,38 @@ class DatabentoFlow:
 
     def _modified(self, record: Record, old: RecordedOrder | None) -> Iterator[Step]:
         side = SIDES[record.side]
-        self._book.put(record.order, side, record.price, record.size)
+        self._put(record)
         if old is None:
             yield Add(record.order, record.time, side, record.price, record.size)
-        elif old != (side, record.price, record.size):
+        elif old[:3] != (side, record.price, record.size):
             keeps = old.price == record.price and record.size < old.quantity
-            yield Modify(record.order, record.time, side, record.price, record.size, keeps)
+            yield Modify(record.order, record.time, side, record.price, record.size, keeps, old.filled)
         else:
             self.skipped["modify without an effect"] += 1
 
-    def _trading(self, event: list[Record]) -> Iterator[Step]:
+    def _trading(self, event: ExchangeEvent) -> Iterator[Step]:
         """An event with trades: cancels without a fill, then the aggressors, then what is not explained by them."""
-        aggressors, filled, others = _sorted_out(event)
-        for record in list(others):
-            if record.action == "C" and record.order not in filled and record.order not in aggressors:
-                yield from self._one(record)
-                others.remove(record)
-        for order, one in aggressors.items():
-            if order in self._book.orders:
-                self._book.remove(order)
-                yield Cancel(order, event[0].time)
-            yield Aggress(order, event[0].time, one.side, one.price, one.quantity, one.rests)
-        for order, quantity in filled.items():
-            self._book.reduce(order, quantity)
-        for record in others:
-            if record.action == "C" and record.order not in self._book.orders:
-                continue  # used up by its fills, or an aggressor that left the book
+        for record in event.left_unfilled():
             yield from self._one(record)
-        for record in event:
-            if record.action in "AM" and record.order in aggressors:
-                self._book.put(record.order, SIDES[record.side], record.price, record.size)
+        steps = [self._aggress(one, event.time) for one in event.aggressors.values()]
+        yield from steps
+        for order, quantity in event.filled.items():
+            self._book.fill(order, quantity)
+        for record in event.others():
+            if record.action != "C" or record.order in self._book.orders:  # else used up by its fills, or gone before
+                yield from self._one(record)
+        for one, step in zip(event.aggressors.values(), steps, strict=True):
+            given = event.filled.get(one.order, 0)
+            if one.rests > given:
+                filled = step.filled + one.taken + given
+                self._book.put(one.order, RecordedOrder(one.side, one.price, one.rests - given, 0, filled))
+
+    def _aggress(self, one: Aggressor, time: int) -> Aggress:
+        """The order comes; or if it rests already, it leaves its place."""
+        old = self._book.orders.get(one.order)
+        filled = old.filled if old is not None else 0
+        self._book.remove(one.order)
+        return Aggress(one.order, time, one.side, one.price, one.quantity, one.rests > 0, filled)
 
     def _catch_up(self, time: int) -> Iterator[Step]:
         """Steps from what steps have told of to the book as it stands. Afterwards trading is continuous."""
@@ -233,29 +197,3 @@ class DatabentoFlow:
             if self._shown.get(order) != now:
                 yield Add(order, time, now.side, now.price, now.quantity)
         self._shown = None
-
-
-def _check(record: Record) -> None:
-    if record.action in "AM" and (record.side not in SIDES or record.price == UNDEF_PRICE or not record.size):
-        raise InvalidInput(f"an order with side {record.side}, price {record.price}, size {record.size}")
-    if record.action == "T" and record.side in SIDES and record.price == UNDEF_PRICE:
-        raise InvalidInput("a trade without a price")
-
-
-def _sorted_out(event: list[Record]) -> tuple[dict[int, _Aggressor], dict[int, int], list[Record]]:
-    """Aggressors in order, quantity filled per resting order, and the A, C and M records of other orders."""
-    aggressors: dict[int, _Aggressor] = {}
-    filled: dict[int, int] = {}
-    others = []
-    for record in event:
-        if record.action == "T":
-            one = aggressors.setdefault(record.order, _Aggressor(SIDES[record.side], record.price))
-            one.traded(record.price, record.size)
-    for record in event:
-        if record.action == "F" and record.order not in aggressors:
-            filled[record.order] = filled.get(record.order, 0) + record.size
-        elif record.action in "AM" and record.order in aggressors:
-            aggressors[record.order].rested(record.price, record.size)
-        elif record.action in "ACM":
-            others.append(record)
-    return aggressors, filled, others

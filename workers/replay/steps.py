@@ -31,7 +31,10 @@ class Cancel(msgspec.Struct, gc=False, frozen=True):
 
 
 class Modify(msgspec.Struct, gc=False, frozen=True):
-    """A resting order gets another price or quantity. ``keeps_priority``: it only got smaller."""
+    """A resting order gets another price or quantity. ``keeps_priority``: it only got smaller.
+
+    ``quantity`` is what is left of it then, ``filled`` what the recorded exchange had filled before.
+    """
 
     order: int
     time: int
@@ -39,10 +42,14 @@ class Modify(msgspec.Struct, gc=False, frozen=True):
     price: int
     quantity: int
     keeps_priority: bool = False
+    filled: int = 0
 
 
 class Aggress(msgspec.Struct, gc=False, frozen=True):
-    """An order takes what rests, up to ``price``; what is left of it rests there if ``rests``, else it goes."""
+    """An order takes what rests, up to ``price``; what is left of it rests there if ``rests``, else it goes.
+
+    It may have rested before, by an earlier step; ``filled`` is what the recorded exchange had filled of it by then.
+    """
 
     order: int
     time: int
@@ -50,6 +57,7 @@ class Aggress(msgspec.Struct, gc=False, frozen=True):
     price: int
     quantity: int
     rests: bool = False
+    filled: int = 0
 
 
 Step = Add | Cancel | Modify | Aggress

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from shared.instrument import Instrument
-from shared.messages import BookEntry, BookEvent, Configured, Match, Side
-from workers.gateway.feed import messages
+from shared.messages import BookEntry, BookEvent, Configured, Match
+from workers.gateway.feed import book_events, messages
 from workers.gateway.feed.messages import Message, frame
 from workers.gateway.feed.socket import GOING_AWAY, FeedSocket
 from workers.gateway.feed.subscriptions import Topic
-from workers.gateway.market import Market
+from workers.gateway.market import Level, Market
 from workers.gateway.products import currency_answers, product_answers
 from workers.gateway.render import iso
 
@@ -30,7 +30,7 @@ class Listeners:
 
     def __init__(self) -> None:
         self.by_channel: dict[str, dict[FeedSocket, None]] = {}
-        self.touched: dict[tuple[Side, int], None] = {}
+        self.touched: dict[Level, None] = {}
         self.ticker_due = False
 
     def of(self, channel: str) -> Mapping[FeedSocket, None]:
@@ -101,10 +101,7 @@ class Hub:
         if listeners is None:
             market.follow(number, entry)
         else:
-            levels_told = not listeners.by_channel.keys().isdisjoint(_LEVEL_CHANNELS)
-            touched = market.touched(entry) if levels_told else []
-            market.follow(number, entry)
-            self._tell_events(market, listeners, entry)
+            touched = self._tell_events(market, listeners, number, entry)
             if touched:
                 self._tell_levels(market, listeners, touched)
             if any(event.__class__ is Match for event in entry.events):
@@ -112,22 +109,19 @@ class Hub:
         if any(event.__class__ is Configured for event in entry.events):
             self.tell_status()
 
-    def _tell_events(self, market: Market, listeners: Listeners, entry: BookEntry) -> None:
-        owners = _by_account(listeners.of("user"))
-        full = listeners.of("full")
-        traders = [one for one in listeners.of("matches") if one not in full]
-        if not owners and not full and not traders:
-            return
+    def _tell_events(self, market: Market, listeners: Listeners, number: int, entry: BookEntry) -> list[Level]:
+        """Fold the entry; tell each event while the book is as the event finds it. Answers the levels it touches."""
+        audience = Audience(listeners)
+        levels_told = not listeners.by_channel.keys().isdisjoint(_LEVEL_CHANNELS)
+        touched: dict[Level, None] = {}
         stamp = iso(entry.time)
-        for event in entry.events:
-            message = messages.of_event(event, market.texts, stamp)
-            if message is None:
-                continue
-            told = _tell_owners(owners, event, message) if owners else ()
-            audience = (*full, *traders) if event.__class__ is Match else full
-            _send([one for one in audience if one not in told], message)
+        for event in market.steps(number, entry):
+            if levels_told:
+                market.touch(event, touched)
+            audience.tell(event, market, stamp)
+        return list(touched)
 
-    def _tell_levels(self, market: Market, listeners: Listeners, touched: list[tuple[Side, int]]) -> None:
+    def _tell_levels(self, market: Market, listeners: Listeners, touched: list[Level]) -> None:
         if listeners.of("level2"):
             _send(listeners.of("level2"), messages.l2update(market, touched))
         if listeners.of("level2_batch"):
@@ -202,20 +196,37 @@ def _send(listeners: Iterable[FeedSocket], message: Message) -> None:
         listener.send(data)
 
 
-def _by_account(listeners: Iterable[FeedSocket]) -> dict[int, list[FeedSocket]]:
-    found: dict[int, list[FeedSocket]] = {}
-    for listener in listeners:
-        found.setdefault(listener.account, []).append(listener)
-    return found
+class Audience:
+    """Who hears the events of a product."""
 
+    def __init__(self, listeners: Listeners) -> None:
+        full = listeners.of("full")
+        self._full = list(full)
+        self._traders = [*full, *(one for one in listeners.of("matches") if one not in full)]
+        self._owners: dict[int, list[FeedSocket]] = {}
+        for listener in listeners.of("user"):
+            self._owners.setdefault(listener.account, []).append(listener)
 
-def _tell_owners(owners: dict[int, list[FeedSocket]], event: BookEvent, message: Message) -> set[FeedSocket]:
-    """Tell the users whom the event concerns; answers who was told."""
-    told: set[FeedSocket] = set()
-    for account in messages.accounts_of(event):
-        if account in owners:
-            data = frame(messages.private(message, event, account))
-            for listener in owners[account]:
-                listener.send(data)
-                told.add(listener)
-    return told
+    def tell(self, event: BookEvent, market: Market, stamp: str) -> None:
+        """Tell an event that is not folded yet: the users whom it concerns, then everybody else."""
+        others, owners = self._traders if event.__class__ is Match else self._full, self._owners
+        accounts = [one for one in book_events.accounts_of(event) if one in owners] if owners else ()
+        if not others and not accounts:
+            return
+        message = book_events.public(event, market.book, market.texts, stamp)
+        if message is None:
+            self._tell_owner_only(event, market, stamp)
+        elif not accounts:
+            _send(others, message)
+        else:
+            told: set[FeedSocket] = set()
+            for account in accounts:
+                own = book_events.private(event, message, account, market.book, market.texts)
+                _send(owners[account], own)
+                told.update(owners[account])
+            _send([one for one in others if one not in told], message)
+
+    def _tell_owner_only(self, event: BookEvent, market: Market, stamp: str) -> None:
+        for account in book_events.accounts_of(event):
+            for message in book_events.private_only(event, market.texts, stamp):
+                _send(self._owners.get(account, ()), message)

@@ -1,26 +1,22 @@
-"""The feed's messages, in Coinbase Exchange's words. Pure: a book's event and its texts in, a dictionary out.
+"""The feed's messages that tell where a market stands, and how a message becomes a frame. Pure.
 
-Public messages tell nothing of accounts. A user's own carry who they are, their client id, and on a match exactly one
-of ``maker_fee_rate`` and ``taker_fee_rate``: clients tell by it which side of the trade is theirs.
+What the books do is told in ``book_events``.
 """
 
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from shared.messages import BookEvent, Change, Done, Match, Open, Received, Side
-from shared.order_id import to_uuid
+from shared.messages import Side
 from workers.gateway.market import Market, Trade
-from workers.gateway.render import Texts, iso, rate_text, user_uuid
+from workers.gateway.render import iso
 
 Message = dict[str, Any]
 encode = msgspec.json.Encoder().encode
 
 _TEXT_FRAME = 0x81
 _OPPOSITE: dict[str, Side] = {"buy": "sell", "sell": "buy"}
-_CHANGE_REASONS = {"stp": "STP", "amend": "modify_order"}
 
 
 def frame(message: Message) -> bytes:
@@ -37,113 +33,6 @@ def frame(message: Message) -> bytes:
 def error(message: str, reason: str) -> Message:
     """Something the client sent cannot be done."""
     return {"type": "error", "message": message, "reason": reason}
-
-
-# --- the book's events -------------------------------------------------------------------------
-
-
-def received(event: Received, texts: Texts) -> Message:
-    """The book has taken the order up."""
-    found: Message = {"order_id": to_uuid(event.order_id), "order_type": event.order_type, "side": event.side}
-    if event.order_type == "limit":
-        found["price"] = texts.price(event.price)
-    if event.quantity:
-        found["size"] = texts.size(event.quantity)
-    else:
-        found["funds"] = texts.quote(event.funds)
-    return found
-
-
-def opened(event: Open, texts: Texts) -> Message:
-    """The order rests."""
-    return {
-        "order_id": to_uuid(event.order_id),
-        "side": event.side,
-        "price": texts.price(event.price),
-        "remaining_size": texts.size(event.remaining),
-    }
-
-
-def match(event: Match, texts: Texts) -> Message:
-    """A trade."""
-    return {
-        "trade_id": event.trade_id,
-        "maker_order_id": to_uuid(event.maker_order_id),
-        "taker_order_id": to_uuid(event.taker_order_id),
-        "side": event.side,
-        "size": texts.size(event.quantity),
-        "price": texts.price(event.price),
-    }
-
-
-def change(event: Change, texts: Texts) -> Message:
-    """An order got smaller without a trade, or was amended."""
-    found: Message = {"order_id": to_uuid(event.order_id), "side": event.side, "reason": _CHANGE_REASONS[event.reason]}
-    if event.price:
-        found["price"] = texts.price(event.price)
-    if event.old_funds:
-        found |= {"old_funds": texts.quote(event.old_funds), "new_funds": texts.quote(event.new_funds)}
-    else:
-        found |= {"old_size": texts.size(event.old_quantity), "new_size": texts.size(event.new_quantity)}
-    return found
-
-
-def done(event: Done, texts: Texts) -> Message:
-    """The order is done. What the book refused counts as canceled, with a reject_reason: clients know two reasons."""
-    found: Message = {
-        "order_id": to_uuid(event.order_id),
-        "side": event.side,
-        "reason": "filled" if event.reason == "filled" else "canceled",
-        "remaining_size": texts.size(event.remaining),
-    }
-    if event.price:
-        found["price"] = texts.price(event.price)
-    if event.cause is not None:
-        found["reject_reason"] = event.cause.value
-    return found
-
-
-_WORDS: dict[type, tuple[str, Callable[[Any, Texts], Message]]] = {
-    Received: ("received", received),
-    Open: ("open", opened),
-    Match: ("match", match),
-    Change: ("change", change),
-    Done: ("done", done),
-}
-
-
-def of_event(event: BookEvent, texts: Texts, time: str) -> Message | None:
-    """The public message of a book's event; None for those that are nobody else's business."""
-    word = _WORDS.get(event.__class__)
-    if word is None:
-        return None
-    return {
-        "type": word[0],
-        "product_id": texts.symbol,
-        "sequence": event.sequence,  # type: ignore[union-attr]  # those in the table have one
-        "time": time,
-        **word[1](event, texts),
-    }
-
-
-def private(message: Message, event: BookEvent, account: int) -> Message:
-    """The same for the account it concerns."""
-    user = user_uuid(account)
-    found = message | {"user_id": user, "profile_id": user}
-    if isinstance(event, Match):
-        role = "maker" if event.maker_account == account else "taker"
-        rate = event.maker_fee if role == "maker" else event.taker_fee
-        found |= {f"{role}_user_id": user, f"{role}_profile_id": user, f"{role}_fee_rate": rate_text(rate)}
-    elif isinstance(event, Received) and event.client_id:
-        found["client_oid"] = event.client_id
-    return found
-
-
-def accounts_of(event: BookEvent) -> tuple[int, ...]:
-    """Whom a book's event concerns."""
-    if isinstance(event, Match):
-        return (event.maker_account, event.taker_account)
-    return (getattr(event, "account", 0),)
 
 
 # --- the market's state ------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from sqlalchemy import Row
 
 from shared.order_id import to_uuid
 from workers.gateway.market import Market, Trade
-from workers.gateway.orders import KnownOrder
 from workers.gateway.render import Texts, account_uuid, decimal_text, iso, user_uuid
 from workers.ledger.accounts import Balance
 
@@ -57,33 +56,6 @@ class TradeAnswer(msgspec.Struct):
     size: str
     price: str
     time: str
-
-
-class OrderAnswer(msgspec.Struct):
-    """An order as its owner sees it. ``reject_reason`` says why the book did not take it, or not all of it."""
-
-    id: str
-    product_id: str
-    profile_id: str
-    side: str
-    type: str
-    stp: str
-    time_in_force: str
-    post_only: bool
-    created_at: str
-    fill_fees: str
-    filled_size: str
-    executed_value: str
-    status: str
-    settled: bool
-    price: str | UnsetType = UNSET
-    size: str | UnsetType = UNSET
-    funds: str | UnsetType = UNSET
-    specified_funds: str | UnsetType = UNSET
-    client_oid: str | UnsetType = UNSET
-    done_at: str | UnsetType = UNSET
-    done_reason: str | UnsetType = UNSET
-    reject_reason: str | UnsetType = UNSET
 
 
 class FillAnswer(msgspec.Struct):
@@ -209,42 +181,6 @@ def trade_answer(trade: Trade, texts: Texts) -> TradeAnswer:
     return TradeAnswer(
         trade.trade_id, trade.side, texts.size(trade.quantity), texts.price(trade.price), iso(trade.time)
     )
-
-
-def order_answer(known: KnownOrder, status: str, texts: Texts) -> OrderAnswer:
-    """An order. What the book refused counts as canceled: clients know two reasons, filled and canceled."""
-    order = known.order
-    answer = OrderAnswer(
-        id=to_uuid(order.order_id),
-        product_id=order.instrument,
-        profile_id=user_uuid(order.account),
-        side=order.side,
-        type=order.order_type,
-        stp=order.stp,
-        time_in_force=order.time_in_force,
-        post_only=order.post_only,
-        created_at=iso(order.time),
-        fill_fees=texts.quote(order.fees),
-        filled_size=texts.size(order.filled),
-        executed_value=texts.quote(order.executed_value),
-        status=status,
-        settled=known.is_done,
-    )
-    if order.order_type == "limit":
-        answer.price = texts.price(order.price)
-    if order.specified_funds:
-        answer.funds = texts.quote(order.funds)
-        answer.specified_funds = texts.quote(order.specified_funds)
-    else:
-        answer.size = texts.size(order.quantity)
-    if order.client_id:
-        answer.client_oid = order.client_id
-    if known.is_done:
-        answer.done_at = iso(known.done_at)
-        answer.done_reason = "filled" if known.done_reason == "filled" else "canceled"
-        if known.cause:
-            answer.reject_reason = known.cause
-    return answer
 
 
 def fill_answer(row: Row[Any], texts: Texts) -> FillAnswer:

@@ -28,10 +28,19 @@ def product_of(body: bytes, product_id: str | None) -> str:
 
     Raises ``ApiError`` 400.
     """
-    named = text_field(decode_object(body), "product_id") if body.strip() else ""
-    if product_id and named and product_id != named:
-        raise bad_request("product_id of the query and of the body differ")
-    return (product_id or named).replace("/", "-")
+    return _one_of(body, "product_id", product_id).replace("/", "-")
+
+
+def side_of(body: bytes, side: str | None) -> str:
+    """The side a DELETE names in its query or body; "" if none. Raises ``ApiError`` 400."""
+    return _one_of(body, "side", side)
+
+
+def _one_of(body: bytes, name: str, asked: str | None) -> str:
+    named = text_field(decode_object(body), name) if body.strip() else ""
+    if asked and named and asked != named:
+        raise bad_request(f"{name} of the query and of the body differ")
+    return asked or named
 
 
 def known_product(product_id: str | None, known: Container[str]) -> str:

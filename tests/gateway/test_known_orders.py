@@ -7,9 +7,9 @@ import pytest
 from shared.messages import CancelRequest, Closed, OrderRequest, decode_book_entry, decode_ledger_entry
 from tests.ledger.world import World, coarse
 from workers.engine.book import OrderBook
-from workers.gateway import orders as orders_module
+from workers.gateway import known_orders as orders_module
+from workers.gateway.known_orders import KnownOrders
 from workers.gateway.market import Market
-from workers.gateway.orders import Orders
 from workers.gateway.paging import Page
 from workers.ledger.ledger import Ledger
 
@@ -24,7 +24,7 @@ class View:
         self.world.deposit(1, USD=100_000, BTC=1_000)
         self.world.deposit(2, USD=100_000, BTC=1_000)
         self.ledger, self.market = Ledger(0), Market(BTC, OrderBook(), 0)
-        self.orders = Orders([self.ledger], {"BTC-USD": self.market})
+        self.orders = KnownOrders([self.ledger], {"BTC-USD": self.market})
         self.read = self.read_book = 0
 
     def place(self, account, side, price, quantity=1, client_id=""):

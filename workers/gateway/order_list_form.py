@@ -1,0 +1,153 @@
+"""Several orders that are placed as one, as a request for the ledger. Pure. Each refusal says which order it means."""
+
+from collections.abc import Callable, Mapping
+from typing import get_args
+
+import msgspec
+
+from shared.instrument import Instrument, price_text
+from shared.messages import ListKind, OrderListRequest, OrderRequest
+from workers.gateway.errors import ApiError, bad_request
+from workers.gateway.json_input import choice_field, refuse_unknown
+from workers.gateway.order_bodies import OrderListBody
+from workers.gateway.order_form import read_order
+
+_KINDS = get_args(ListKind)
+_TRIGGERS = ("full_fill", "first_fill")
+SIZES = {"oco": 2, "oto": 2, "otoco": 3}
+RIVALS: dict[str, slice] = {"oco": slice(0, 2), "oto": slice(0, 0), "otoco": slice(1, 3)}
+"""Which orders of a list cancel each other."""
+
+
+def read_order_list(
+    fields: dict[str, object],
+    instruments: Mapping[str, Instrument],
+    last_prices: Mapping[str, int],
+    new_id: Callable[[], str],
+    account: int,
+    now_ns: int,
+) -> OrderListRequest:
+    """The list in a decoded body; its request id is that of its first order. Raises ``ApiError`` 400.
+
+    ``last_prices`` (ticks) are those of the last trades, which the two orders of an oco have to lie around.
+    """
+    known = OrderListBody.__struct_fields__
+    refuse_unknown(fields, known, "an order list", ", ".join(known))
+    kind = choice_field(fields, "type", _KINDS)
+    first_fill = choice_field(fields, "trigger", _TRIGGERS, "full_fill") == "first_fill"
+    if kind == "oco" and fields.get("trigger") is not None:
+        raise bad_request("trigger does not go with type oco, whose orders are both live at once: leave it out")
+    orders = [_order(at, one, instruments, new_id(), account, now_ns) for at, one in enumerate(_parts(fields, kind), 1)]
+    symbol = orders[0].instrument
+    for at, order in enumerate(orders, 1):
+        if order.instrument != symbol:
+            raise bad_request(f"{_which(at)}product_id {order.instrument} differs from the first order's, {symbol}")
+    _check_client_ids(orders)
+    rivals = orders[RIVALS[kind]]
+    if rivals:
+        last_price = last_prices.get(symbol, 0) if kind == "oco" else 0  # the others go live later
+        _check_rivals(rivals, RIVALS[kind].start + 1, instruments[symbol], last_price)
+    return OrderListRequest(
+        orders[0].request_id, account, symbol, kind, orders, first_fill  # type: ignore[arg-type]  # one of the literals
+    )  # fmt: skip
+
+
+def _which(at: int) -> str:
+    return f"order {at} of the list: "
+
+
+def _parts(fields: dict[str, object], kind: str) -> list[dict[str, object]]:
+    parts = fields.get("orders")
+    if not isinstance(parts, list):
+        raise bad_request("orders must be an array of orders")
+    if len(parts) != SIZES[kind]:
+        raise bad_request(f"orders has {len(parts)} of them: a list of type {kind} has {SIZES[kind]}")
+    for at, one in enumerate(parts, 1):
+        if not isinstance(one, dict):
+            raise bad_request(f"{_which(at)}it must be a JSON object with the fields of an order")
+    return parts
+
+
+def _order(
+    at: int,
+    fields: dict[str, object],
+    instruments: Mapping[str, Instrument],
+    request_id: str,
+    account: int,
+    now_ns: int,
+) -> OrderRequest:
+    try:
+        return read_order(fields, instruments, request_id, account, now_ns)
+    except ApiError as error:
+        raise ApiError(error.status, f"{_which(at)}{error}") from None
+
+
+def _check_client_ids(orders: list[OrderRequest]) -> None:
+    first: dict[str, int] = {}
+    for at, order in enumerate(orders, 1):
+        if order.client_id and first.setdefault(order.client_id, at) != at:
+            raise bad_request(
+                f'{_which(at)}client_oid "{order.client_id[:40]}" is that of order {first[order.client_id]}, too: '
+                "give each its own"
+            )
+
+
+# --- two that cancel each other ----------------------------------------------------------------------
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an order waits: on which side of the market, and at which price (ticks; 0: it trails)."""
+
+    above: bool
+    price: int
+    name: str
+
+
+def place_of(order: OrderRequest) -> Place:
+    """A limit or take-profit waits where the price would be better for it, a stop where it would be worse."""
+    conditions = order.conditions
+    if conditions is None or not conditions.stop:
+        return Place(order.side == "sell", order.price, "price")
+    return Place(conditions.stop == "entry", conditions.stop_price, "stop_price")
+
+
+def _check_rivals(rivals: list[OrderRequest], first: int, instrument: Instrument, last_price: int) -> None:
+    """Two orders of which one cancels the other: one side, one above and one below the market, both able to wait."""
+    if rivals[0].side != rivals[1].side:
+        raise bad_request(
+            f"{_which(first + 1)}side {rivals[1].side} differs from order {first}'s, {rivals[0].side}: "
+            "two orders that cancel each other are on the same side"
+        )
+    for at, order in enumerate(rivals, first):
+        if order.order_type == "market" and (order.conditions is None or not order.conditions.stop):
+            raise bad_request(
+                f"{_which(at)}type market never waits, so it cannot be canceled by another: send type limit, or a stop"
+            )
+    places = [place_of(order) for order in rivals]
+    if places[0].above == places[1].above:
+        where = "above" if places[0].above else "below"
+        raise bad_request(
+            f"orders {first} and {first + 1} of the list both wait {where} the market, so they do not straddle it: "
+            f"send a limit or take-profit, and a stop"
+        )
+    upper, lower = sorted(zip(places, (first, first + 1), strict=True), key=lambda one: not one[0].above)
+    _check_straddle(upper, lower, instrument, last_price)
+
+
+def _check_straddle(upper: tuple[Place, int], lower: tuple[Place, int], instrument: Instrument, last: int) -> None:
+    above, below = upper[0], lower[0]
+    if above.price and below.price and above.price <= below.price:
+        raise bad_request(
+            f"{_which(upper[1])}{above.name} {price_text(instrument, above.price)} must be above order {lower[1]}'s "
+            f"{below.name}, {price_text(instrument, below.price)}"
+        )
+    if last and 0 < above.price <= last:
+        raise bad_request(
+            f"{_which(upper[1])}{above.name} {price_text(instrument, above.price)} must be above the last trade, "
+            f"{price_text(instrument, last)}: it would not wait"
+        )
+    if last and below.price >= last:
+        raise bad_request(
+            f"{_which(lower[1])}{below.name} {price_text(instrument, below.price)} must be below the last trade, "
+            f"{price_text(instrument, last)}: it would not wait"
+        )
