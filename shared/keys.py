@@ -13,7 +13,8 @@ HALTED = "matchbox:halted"
 SUPERVISORS = "matchbox:supervisors"
 """Hash: host and data folder -> JSON of what that supervisor runs and how it is, written twice a second."""
 KEYS_CHANNEL = "matchbox:api-keys"
-"""Pub/sub: an API key was made or revoked (its id)."""
+"""Pub/sub: an API key was made or revoked (its id), a user changed (``user:`` and the account), a session ended
+(``session:`` and its hash)."""
 
 
 def shard_tag(shard: int) -> str:
@@ -91,6 +92,26 @@ def own_beat(worker: str, host: str, pid: int) -> str:
 def supervisor(host: str) -> str:
     """Lock: one supervisor per cluster and host."""
     return f"matchbox:supervisor:{host}"
+
+
+def session(hashed: str) -> str:
+    """String with a TTL, the session's idle time: JSON of a session, by the hash of its id."""
+    return f"matchbox:session:{hashed}"
+
+
+def attempts(kind: str, hashed: str) -> str:
+    """String with a TTL: how often this was tried, by the hash of who tried."""
+    return f"matchbox:attempts:{kind}:{hashed}"
+
+
+def user_changed(account: int) -> str:
+    """What is announced on ``KEYS_CHANNEL`` when a user's role, block or password has changed."""
+    return f"user:{account}"
+
+
+def session_ended(hashed: str) -> str:
+    """What is announced on ``KEYS_CHANNEL`` when a session has ended before its time."""
+    return f"session:{hashed}"
 
 
 def price(symbol: str) -> str:
