@@ -229,7 +229,8 @@ def revoke(key_id: str, data: str | None) -> None:
     epilog="""\b
 Examples:
   matchbox replay orders.csv.xz
-  matchbox replay es.mbo.dbn.zst --instrument ES-USD --rate 2000 && matchbox audit""",
+  matchbox replay es.mbo.dbn.zst --instrument ES-USD --rate 2000 && matchbox audit
+  matchbox replay es.mbo.dbn.zst --compare""",
 )
 @click.argument("file")
 @click.option(
@@ -237,17 +238,25 @@ Examples:
 )
 @click.option("--limit", type=click.IntRange(1), help="Feed only the first steps of the recording.")
 @click.option("--rate", type=click.IntRange(1), help="Requests a second [default: as fast as the cluster takes them].")
+@click.option("--compare", is_flag=True, help="Compare the engine's fills with the recorded ones; needs no exchange.")
 @data_option
-def replay(file: str, symbol: str | None, limit: int | None, rate: int | None, data: str | None) -> None:
+def replay(file: str, symbol: str | None, limit: int | None, rate: int | None, compare: bool, data: str | None) -> None:
     """Feed a recorded order flow into the running exchange.
 
     FILE is a Bitstamp CSV of order events or Databento MBO records (DBN), packed or plain. The last line is JSON.
+    With --compare an order book of its own takes the whole flow, and each aggressor's fills are compared.
     """
     from rich.console import Console
 
+    from workers.replay.compare.show import compare_to
     from workers.replay.show import replay_to
 
-    replay_to(Console(), Session(data).settings, file, symbol, limit, rate)
+    if not compare:
+        replay_to(Console(), Session(data).settings, file, symbol, limit, rate)
+    elif symbol or limit or rate or data:
+        raise click.UsageError("--compare reads the whole file and needs no exchange: give it no other option")
+    else:
+        compare_to(Console(), file)
 
 
 @cli.command()

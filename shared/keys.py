@@ -84,6 +84,11 @@ def beat(worker: str) -> str:
     return f"matchbox:beat:{worker}"
 
 
+def engine(symbol: str) -> str:
+    """Name of the worker that runs an instrument's book."""
+    return f"engine:{symbol}"
+
+
 def own_beat(worker: str, host: str, pid: int) -> str:
     """The same of one process: several hosts may run a worker of the same name, of which one works and others wait."""
     return f"matchbox:beat:{worker}@{host}:{pid}"

@@ -185,7 +185,7 @@ def test_money_from_nowhere_is_found():
 
 def test_an_order_of_a_blocked_account_is_found():
     """Orders that were accepted although a kill switch was on, of their account or of all."""
-    for blocked in (Blocked("kill", 1), Blocked("kill", 0)):
+    for blocked in (Blocked("kill", 1, []), Blocked("kill", 0, [])):
         recorded = Recorded()
         log = entries(recorded.ledgers[0])
         log[find(recorded.ledgers[0], Transferred)[0]].events.append(blocked)

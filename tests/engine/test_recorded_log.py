@@ -82,13 +82,24 @@ def test_a_recorded_log_folds_to_its_recorded_state(version):
     assert OrderBook.load(book.dump()).dump() == book.dump()
 
 
+def _starts_with(now, before):
+    """Whether all is as before, but that rows may have come to have more fields, with their defaults."""
+    if isinstance(before, dict):
+        return now.keys() == before.keys() and all(_starts_with(now[key], before[key]) for key in before)
+    if isinstance(before, list) and before and isinstance(before[0], list):
+        return len(now) == len(before) and all(map(_starts_with, now, before))
+    if isinstance(before, list):
+        return now[: len(before)] == before and not any(now[len(before) :])
+    return now == before
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_recorded_snapshot_loads(version):
-    """A snapshot saves no less than the log says, and what it loads to is dumped as it was."""
+    """A snapshot saves no less than the log says, and what it loads to is dumped as it was, but for newer fields."""
     book = OrderBook.load(dump_of(version))
     assert view_of(book) == view_of_dump(version)
     if json.loads(dump_of(version))["format"] == snapshot.FORMAT:
-        assert book.dump() == dump_of(version)
+        assert _starts_with(json.loads(book.dump()), json.loads(dump_of(version)))
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -13,6 +13,11 @@ from tests.harness import BTC_USD, ETH_USD, Cluster
 @pytest.fixture(scope="module")
 def cluster(redis_server, database_server) -> Iterator[Cluster]:
     """Ledger, engines, pusher and gateway on empty servers. Tests of a module share it and bring their own users."""
+    yield from running_cluster(redis_server, database_server)
+
+
+def running_cluster(redis_server, database_server) -> Iterator[Cluster]:
+    """A cluster with two instruments."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     with psycopg.connect(database_server.url) as connection:

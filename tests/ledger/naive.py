@@ -62,11 +62,17 @@ class Order:
         if order.side == "sell":
             return len(lots) * instrument.lot_value
         if order.funds:
-            return (order.specified_funds or order.hold) - self.cost() - self.fee()
+            return (order.specified_funds or order.hold + order.due) - self.cost() - self.fee()
         dearest = [max(price for price, total in terms if total >= lot) for lot in lots]
         value = sum(dearest) * instrument.tick_value
         worst_fee = self.exact_fee() + Fraction(value * max(order.maker_fee, order.taker_fee), 10**6)
         return value + max(0, ceil(worst_fee) - self.fee())
+
+    def brought(self, instrument: Instrument) -> int:
+        """What its fills so far have brought of the other currency."""
+        if self.accepted.side == "buy":
+            return sum(fill.quantity for fill in self.fills) * instrument.lot_value
+        return self.cost() - self.fee()
 
     def terms(self, filled: int) -> list[tuple[int, int]]:
         """Price and total, now or after any of the amends under way."""
@@ -137,6 +143,8 @@ class NaiveLedger:
                 other = rival.hold(instruments[rival.accepted.instrument])
                 first = order.accepted.order_id < rival.accepted.order_id
                 hold = max(hold, other) if first else 0
+            if order.is_open:
+                hold -= self._due(order, instruments[order.accepted.instrument])
             instrument, account = instruments[order.accepted.instrument], order.accepted.account
             base, quote = order.accepted.instrument.split("-")
             sign = 1 if order.accepted.side == "buy" else -1
@@ -145,6 +153,18 @@ class NaiveLedger:
             total[0, quote] += order.fee()
             held[account, quote if sign > 0 else base] += hold
         return {key: (total[key] - held[key], held[key]) for key in total.keys() | held.keys()}
+
+    def _due(self, order: Order, instrument: Instrument) -> int:
+        """What its parent has not brought yet of what it waits for; the parent pays its children one by one."""
+        parent = self.orders.get(order.accepted.parent)
+        if parent is None:
+            return 0
+        brought = parent.brought(instrument)
+        for other in self.orders.values():
+            same = other.accepted.parent == order.accepted.parent
+            if same and other.is_open and other.accepted.order_id < order.accepted.order_id:
+                brought -= other.accepted.due
+        return min(order.accepted.due, max(0, order.accepted.due - brought))
 
     def remembered(self) -> dict[tuple[int, str, str], int]:
         """Ids that must not make a second order or transfer, with what they made first."""

@@ -62,7 +62,7 @@ def test_a_blocked_account_loses_its_orders_and_gets_no_new_ones():
     made.request(a_limit("q", account=2))
     made.drain()
     assert made.request(BlockRequest("kill", 1, reason="runaway bot")) == Blocked(
-        "kill", 1, True, "runaway bot", list(SYMBOLS)
+        "kill", 1, list(SYMBOLS), True, "runaway bot"
     )
     for request in (
         a_limit("r"),
@@ -97,7 +97,7 @@ def test_a_block_ends_when_it_is_taken_back():
     made = world()
     made.request(BlockRequest("kill", 1))
     for _ in range(2):
-        assert made.request(BlockRequest("free", 1, blocked=False)) == Blocked("free", 1, blocked=False)
+        assert made.request(BlockRequest("free", 1, blocked=False)) == Blocked("free", 1, [], blocked=False)
     assert isinstance(made.request(a_limit()), Accepted)
 
 

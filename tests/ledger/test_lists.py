@@ -103,23 +103,112 @@ def test_exactly_what_the_dearer_needs_is_enough():
     assert held(made) == 0
 
 
-def test_a_parent_and_its_child_hold_from_the_start():
-    """The child goes live at a moment when nobody could ask the ledger."""
-    made = open_world(a_list(a_limit(), a_limit(side="sell", price=12, quantity=4), kind="oto"))
-    assert (held(made), held(made, "BTC")) == (100, 8)
-    made = open_world(
-        a_list(
-            a_limit(), a_limit(side="sell", price=12), a_limit(side="sell", quantity=3, conditions=LOSS), kind="otoco"
-        )
-    )
-    assert ([one.rival for one in made.legs], held(made, "BTC")) == ([0, 768, 512], 10)
-    sell(made, 5, 10)
+def a_bracket(**changes):
+    """Buy 5 at 10, then sell them at 12, or 3 of them at 8 or worse."""
+    profit, loss = a_limit(side="sell", price=12), a_limit(side="sell", quantity=3, conditions=LOSS)
+    return a_list(a_limit(), profit, loss, kind="otoco", **changes)
+
+
+def test_a_child_beside_its_parent_holds_from_the_start():
+    """It goes live at a moment when nobody could ask the ledger, and a buy brings nothing to pay a buy with."""
+    made = open_world(a_list(a_limit(), a_limit(price=9, quantity=4), kind="oto"))
+    assert held(made) == 100 + 72
+    made = open_world(a_bracket(first_fill=True))
+    assert (held(made), held(made, "BTC")) == (100, 10)
+
+
+def test_a_bracket_sells_what_it_buys():
+    """Who has no BTC can have one: each fill of the parent is held for the children at once, till they are done."""
+    made = open_world(a_bracket())
+    assert [(one.rival, one.hold, one.due) for one in made.legs] == [(0, 100, 0), (768, 0, 10), (512, 0, 0)]
+    assert (held(made), held(made, "BTC")) == (100, 0)
+    sell(made, 2, 10)
+    made.drain()
+    assert (held(made, "BTC"), made.ledgers[0].order(512).due) == (4, 6)
+    made.check()
+    sell(made, 3, 10, "s2")
     made.drain()
     assert [made.ledgers[0].order(one.order_id) is None for one in made.legs] == [True, False, False]
     made.check_settled()
     made.request(CancelRequest("x", 1, 512))
     made.drain()
     assert (held(made), held(made, "BTC"), made.ledgers[0].open_orders(1)) == (0, 0, [])
+    made.check_settled()
+
+
+def test_what_a_parent_has_brought_is_free_when_it_is_canceled():
+    """Two of five lots are there; the children end with it."""
+    made = open_world(a_bracket())
+    sell(made, 2, 10)
+    made.drain()
+    free = made.ledgers[0].balances(1)["BTC"].available
+    made.request(CancelRequest("x", 1, 256))
+    made.drain()
+    assert (held(made, "BTC"), made.ledgers[0].balances(1)["BTC"].available) == (0, free + 4)
+    made.check_settled()
+
+
+@pytest.mark.parametrize("leg", [512, 768])
+def test_a_waiting_order_may_be_canceled_before_it_is_paid_for(leg):
+    """Its rival goes with it; the parent lives on, and what it brings is free."""
+    made = open_world(a_bracket())
+    sell(made, 2, 10)
+    made.request(CancelRequest("x", 1, leg))
+    made.drain()
+    assert [one.order_id for one in made.ledgers[0].open_orders(1)] == [256]
+    sell(made, 3, 10, "s2")
+    made.drain()
+    assert held(made, "BTC") == 0
+    made.check()
+    made.check_settled()
+
+
+@pytest.mark.parametrize(("price", "first"), [(9, 0), (10, 0), (13, 30)])
+def test_a_sale_pays_for_buying_back(price, first):
+    """As far as it surely brings enough; the rest is held from the start."""
+    made = open_world(a_list(a_limit(side="sell"), a_limit(price=price), kind="oto"))
+    assert (held(made), made.legs[1].due) == (first, 10 * price - first)
+    made.deposit(8, USD=1000)
+    made.request(a_limit(request_id="b", account=8, price=11, quantity=5))
+    made.drain()
+    assert (held(made), made.legs[1].due) == (10 * price, 0)
+    made.check()
+    made.check_settled()
+
+
+def test_a_fee_is_taken_off_what_a_sale_pays_for():
+    """5 lots at 10 bring 100 USD less 20 for the fee at a fifth, and buying back at 9 costs 90 and 18."""
+    made = world(taker_fee=200_000)
+    made.requested(a_list(a_limit(side="sell"), a_limit(price=9), kind="oto"))
+    assert (held(made), made.ledgers[0].order(512).due) == (28, 80)
+
+
+def test_a_parent_may_not_be_amended_to_bring_too_little():
+    """What waits behind it counts on it; and what waits for it cannot be amended itself."""
+    made = open_world(a_bracket())
+    made.drain()
+    changes: tuple[dict[str, Any], ...] = ({"quantity": 4}, {"price": 11, "quantity": 4})
+    for change in changes:
+        assert "count on more than it would bring" in made.request(AmendRequest("a", 1, 256, **change)).message
+    for leg in (512, 768):
+        assert "waits behind another" in made.request(AmendRequest("a", 1, leg, price=13)).message
+    assert made.request(AmendRequest("a", 1, 256, price=11, quantity=6)).hold == 32
+    made.drain()
+    sell(made, 6, 11)
+    made.drain()
+    assert held(made, "BTC") == 10
+    made.check_settled()
+
+
+def test_a_parent_that_met_its_own_order_cancels_its_children():
+    """Self-trade prevention took a lot of it: it brought less than they count on, though nothing is left of it."""
+    made = open_world(a_bracket())
+    made.drain()
+    made.request(a_limit(request_id="own", side="sell", quantity=1))
+    sell(made, 4, 10)
+    made.drain()
+    assert (held(made), held(made, "BTC"), made.ledgers[0].open_orders(1)) == (0, 0, [])
+    made.check()
     made.check_settled()
 
 

@@ -114,6 +114,31 @@ class Features(Base):
         if works:
             self.world.work(symbol)
 
+    @rule(
+        account=ACCOUNTS, symbol=SYMBOL, side=SIDES, prices=st.tuples(PRICES, PRICES, PRICES), amount=AMOUNTS,
+        stp=st.sampled_from(("dc", "co")), met=st.lists(st.tuples(ACCOUNTS, AMOUNTS), max_size=4), works=st.booleans(),
+    )  # fmt: skip
+    def bracket(self, account, symbol, side, prices, amount, stp, met, works):
+        """What waits is paid with what its parent brings, which others fill bit by bit, and its own orders shrink."""
+        other = "sell" if side == "buy" else "buy"
+        asked: tuple[dict[str, Any], ...] = (
+            {"side": side},
+            {"side": other},
+            {"side": other, "conditions": Conditions("loss", 8)},
+        )
+        legs = [
+            OrderRequest(self.number(), account, symbol, order_type="limit", price=at, quantity=amount, stp=stp, **leg)
+            for at, leg in zip(prices, asked, strict=True)
+        ]
+        self.world.requested(OrderListRequest(self.number(), account, symbol, "otoco", legs))
+        for who, lots in met:
+            self.order(
+                request_id=self.number(), account=who, instrument=symbol, side=other, order_type="limit",
+                price=prices[0], quantity=lots,
+            )  # fmt: skip
+            if works:
+                self.world.drain()
+
     @rule(symbol=SYMBOL, auction=st.booleans())
     def mode(self, symbol, auction):
         mode = "auction" if auction else "online"

@@ -4,7 +4,7 @@
 # A part of NaiveBook, which has what this uses.
 
 from shared.errors import RejectReason
-from shared.messages import Done, ListPlaced, Match
+from shared.messages import Change, Done, ListPlaced, Match
 from tests.oracle.orders import Group
 
 
@@ -61,16 +61,23 @@ class ListRules:
                             self.call(group)
                     else:
                         self.cancel_rivals(order_id)
+            elif isinstance(event, Change) and event.reason == "stp":
+                group = self.group_of(event.order_id)
+                if group and group.parent == event.order_id:
+                    group.shrunk = True
             elif isinstance(event, Done):
                 self.follow_end(event)
 
     def follow_end(self, event):
-        """Rule: a child goes live by its parent's full fill; cancelling the parent cancels the child."""
+        """Rule: a child goes live by its parent's full fill; cancelling the parent cancels the child.
+
+        A parent that lost some to self-trade prevention cannot be filled in full any more.
+        """
         group = self.group_of(event.order_id)
         if group is None:
             return
         if group.parent == event.order_id:
-            if event.reason == "filled":
+            if event.reason == "filled" and not group.shrunk:
                 self.call(group)
             elif not group.called:
                 self.groups.remove(group)

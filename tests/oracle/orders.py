@@ -70,6 +70,7 @@ class Group:
         self.first_fill = first_fill
         self.waiting = parent != 0
         self.called = False
+        self.shrunk = False
 
 
 class Arriving:

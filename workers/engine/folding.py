@@ -115,6 +115,8 @@ def fold_change(book: BookState, event: Change) -> None:
     """
     order = book.orders.get(event.order_id)
     sleeping = book.stops.orders.get(event.order_id)
+    if event.reason == "stp":
+        book.lists.shrink(event.order_id)
     if order is not None:
         moves = event.reason == "amend" and (event.price != event.old_price or event.new_quantity > event.old_quantity)
         if moves:

@@ -1,7 +1,7 @@
 """What happens to the other orders of a list when one of them is filled, triggers or ends."""
 
 from shared.errors import RejectReason
-from shared.messages import BookEvent, Done, Match
+from shared.messages import BookEvent, Change, Done, Match
 from workers.engine.ending import end
 from workers.engine.lists import OrderList
 from workers.engine.state import BookState
@@ -22,6 +22,8 @@ def follow(book: BookState, events: list[BookEvent], start: int) -> int:
             for order_id in (event.maker_order_id, event.taker_order_id):  # type: ignore[union-attr]  # a Match
                 if order_id in of_order:
                     filled(book, of_order[order_id], order_id, events)
+        elif kind is Change and event.reason == "stp":  # type: ignore[union-attr]  # a Change
+            book.lists.shrink(event.order_id)  # type: ignore[union-attr]  # a Change
         elif kind is Done and event.order_id in of_order:  # type: ignore[union-attr]  # a Done
             ended(book, event, events)  # type: ignore[arg-type]  # a Done
     return start
@@ -37,12 +39,15 @@ def filled(book: BookState, found: OrderList, order_id: int, events: list[BookEv
 
 
 def ended(book: BookState, event: Done, events: list[BookEvent]) -> None:
-    """The end of a parent makes its children live, or cancels them; the end of a leg cancels the others."""
+    """The end of a parent makes its children live, or cancels them; the end of a leg cancels the others.
+
+    One that self-trade prevention made smaller has not brought all that its children may be paid with: it cancels them.
+    """
     order_id = event.order_id
     found = book.lists.of_order[order_id]
     if found.parent != order_id:
         cancel_rivals(book, found, order_id, events)
-    elif event.reason == "filled":
+    elif event.reason == "filled" and not found.shrunk:
         make_due(book, found)
     elif not found.due:
         for leg in list(found.legs):

@@ -8,8 +8,9 @@ from shared.messages import ListKind, Place
 class OrderList(msgspec.Struct, array_like=True):
     """A list: the fill of ``parent`` (0: none, or it is done) makes ``legs`` live, which are ``waiting`` till then.
 
-    Two legs that do not wait cancel each other. ``due``, while deciding: the legs are about to go live. Also its row in
-    a snapshot: fields may only be added at the end, with a default.
+    Two legs that do not wait cancel each other. ``due``, while deciding: the legs are about to go live. ``shrunk``:
+    self-trade prevention took some of the parent, so it will never be filled whole. Also its row in a snapshot: fields
+    may only be added at the end, with a default.
     """
 
     parent: int
@@ -17,6 +18,7 @@ class OrderList(msgspec.Struct, array_like=True):
     waiting: bool
     first_fill: bool = False
     due: bool = False
+    shrunk: bool = False
 
     def rivals(self, order_id: int) -> list[int]:
         """The other legs that a fill, a trigger or the end of this one cancels."""
@@ -52,6 +54,12 @@ class Lists:
         self.of_order.pop(found.parent, None)
         found.parent, found.waiting, found.due = 0, False, False
         self._end(found)
+
+    def shrink(self, order_id: int) -> None:
+        """Self-trade prevention took some of an order."""
+        found = self.of_order.get(order_id)
+        if found is not None and found.parent == order_id:
+            found.shrunk = True
 
     def leave(self, order_id: int) -> None:
         """An order is done."""

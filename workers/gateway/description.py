@@ -8,6 +8,7 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 
+from workers.gateway.book_answer import BookAnswer
 from workers.gateway.order_answer import OrderAnswer, OrderListAnswer
 from workers.gateway.order_bodies import EXAMPLES, AmendBody, OrderBody, OrderListBody
 from workers.gateway.products import Product
@@ -41,7 +42,7 @@ _BODIES: dict[tuple[str, str], type] = {
     ("/orders/{order_id}", "patch"): AmendBody,
     ("/order-lists", "post"): OrderListBody,
 }
-_ANSWERS = (OrderAnswer, OrderListAnswer, Product)
+_ANSWERS = (BookAnswer, OrderAnswer, OrderListAnswer, Product)
 """Answers of which msgspec tells more than Litestar: what each field means."""
 
 

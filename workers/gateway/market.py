@@ -18,9 +18,10 @@ from shared.messages import (
     Received,
     Side,
 )
-from shared.order_id import SHARD_BITS, to_uuid
+from shared.order_id import SHARD_BITS
 from workers.engine.book import OrderBook
-from workers.gateway.render import Texts, iso
+from workers.gateway.book_answer import book_answer
+from workers.gateway.render import Texts
 from workers.gateway.window import Stats, Window
 
 TRADES_KEPT = 1000
@@ -58,7 +59,7 @@ class Market:
         self.window = Window()
         self.has_past = False
         """Whether trades and figures reach back to before this process: PostgreSQL has been read."""
-        self._rendered: dict[int, tuple[tuple[int, int], bytes]] = {}
+        self._rendered: dict[int, tuple[tuple[int, int, str], bytes]] = {}
         self._received: dict[int, int] = {}
         for side in (book.bids, book.asks):
             for order in side.living():
@@ -147,27 +148,13 @@ class Market:
         return level.quantity if level else 0
 
     def rendered_book(self, level: int) -> bytes:
-        """The book as JSON, rendered once per state of the book: 1 best prices, 2 price levels, 3 single orders."""
-        stamp = (self.book.sequence, self.book.time)
+        """The book as JSON (``BookAnswer``), rendered once per state of the book."""
+        stamp = (self.book.sequence, self.book.time, self.instrument.mode)
         known = self._rendered.get(level)
         if known is None or known[0] != stamp:
-            answer = {
-                "sequence": self.book.sequence,
-                "bids": self._rows("buy", level),
-                "asks": self._rows("sell", level),
-                "time": iso(self.book.time),
-                "auction_mode": self.instrument.mode == "auction",
-            }
+            answer = book_answer(self.book, self.texts, level)
             known = self._rendered[level] = (stamp, msgspec.json.encode(answer))
         return known[1]
-
-    def _rows(self, side: Side, level: int) -> list[list[str | int]]:
-        price, size = self.texts.price, self.texts.size
-        if level == 3:
-            orders = self.book.resting(side)
-            return [[price(order.price), size(order.remaining), to_uuid(order.order_id)] for order in orders]
-        levels = self.book.levels(side, 1 if level == 1 else 0)
-        return [[price(at), size(quantity), count] for at, quantity, count in levels]
 
     def stats(self, now_ns: int) -> Stats:
         """The figures of the last 24 hours."""

@@ -1,8 +1,10 @@
 """Products and currencies in the API's words. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from shared.instrument import Instrument
 from workers.gateway.render import Texts, decimal_text, rate_text
@@ -18,7 +20,7 @@ class Fees(msgspec.Struct, frozen=True):
 class Product(msgspec.Struct, frozen=True):
     """A product: what is traded, in which steps, and whether it is traded just now.
 
-    ``kind``, ``fees`` and ``collar`` (how far from the last trade a market order may go, as a fraction) are Matchbox's.
+    ``kind``, ``fees``, ``collar`` and ``price_collar`` are Matchbox's.
     """
 
     id: str
@@ -30,17 +32,31 @@ class Product(msgspec.Struct, frozen=True):
     base_max_size: str
     min_market_funds: str
     display_name: str
-    status: str
-    status_message: str
+    status: Annotated[str, Meta(description="online, offline (halted) or delisted")]
+    status_message: Annotated[str, Meta(description="the mode, if it is not online")]
     margin_enabled: bool
-    post_only: bool
-    limit_only: bool
-    cancel_only: bool
-    trading_disabled: bool
-    auction_mode: bool
+    post_only: Annotated[bool, Meta(description="only orders with post_only are taken")]
+    limit_only: Annotated[bool, Meta(description="no market orders are taken")]
+    cancel_only: Annotated[bool, Meta(description="no orders are taken")]
+    trading_disabled: Annotated[bool, Meta(description="no orders are taken, and nothing trades")]
+    auction_mode: Annotated[
+        bool,
+        Meta(
+            description="orders that can wait are collected and trade at one price when the auction ends; see the book"
+        ),
+    ]
     kind: str
     fees: Fees
-    collar: str
+    collar: Annotated[
+        str, Meta(description="how far from the last trade a market order may go, as a fraction", examples=["0.100000"])
+    ]
+    price_collar: Annotated[
+        str,
+        Meta(
+            description="how far from the last trade any trade of an order may be, as a fraction; 0.000000: any",
+            examples=["0.050000"],
+        ),
+    ]
 
 
 class CurrencyDetails(msgspec.Struct, frozen=True):
@@ -93,6 +109,7 @@ def product_answer(instrument: Instrument) -> Product:
         kind=instrument.kind,
         fees=Fees(rate_text(instrument.maker_fee), rate_text(instrument.taker_fee)),
         collar=rate_text(instrument.collar),
+        price_collar=rate_text(instrument.price_collar),
     )
 
 

@@ -5,7 +5,7 @@ import msgspec
 from shared.errors import RejectReason
 from shared.instrument import MONEY_MAX, Instrument, price_text
 from shared.messages import Amend, AmendRequest, AmendRequested
-from workers.ledger.holds import still_needed
+from workers.ledger.holds import brings, reachable, still_needed
 from workers.ledger.orders import AskedAmend, OpenOrder
 from workers.ledger.risk import INSUFFICIENT_FUNDS, Limits, Refusal, check_size, collar_price, invalid, too_large
 
@@ -60,14 +60,27 @@ def _check_value(request: AmendRequest, order: OpenOrder, instrument: Instrument
 
 
 def amend_terms(
-    request: AmendRequest, order: OpenOrder, rival: OpenOrder | None, instrument: Instrument, available: int, now: int
+    request: AmendRequest,
+    order: OpenOrder,
+    rival: OpenOrder | None,
+    due: int,
+    instrument: Instrument,
+    available: int,
+    now: int,
 ) -> tuple[AmendRequested, Amend] | Refusal:
-    """A checked amend for the log and for the book. Holds more first, so that the book may do it at any moment."""
+    """A checked amend for the log and for the book. Holds more first, so that the book may do it at any moment.
+
+    ``due`` is what the orders that wait behind this one count on: it must go on bringing that.
+    """
+    if order.due or (rival is not None and rival.due):
+        return invalid("an order that waits behind another cannot be amended; cancel it instead")
     price = request.price
     if order.order_type == "market" and request.stop_price:
         price = collar_price(instrument, order.side, request.stop_price)
     asked = AskedAmend(request.request_id, price, request.quantity, request.stop_price)
     after = msgspec.structs.replace(order, amends=(*order.amends, asked))
+    if due and least_brought(after, instrument) < due:
+        return invalid("the orders that wait behind it count on more than it would bring; cancel the list instead")
     hold = still_needed(after, instrument) - order.hold
     if rival is not None:
         hold = max(still_needed(after, instrument), still_needed(rival, instrument)) - order.hold - rival.hold
@@ -79,3 +92,12 @@ def amend_terms(
     )  # fmt: skip
     command = Amend(order.order_id, order.account, now, price, request.quantity, request.stop_price, request.request_id)
     return requested, command
+
+
+def least_brought(order: OpenOrder, instrument: Instrument) -> int:
+    """What the rest of an order brings at least, whichever of its amends on their way the book will do."""
+    rate = max(order.maker_fee, order.taker_fee)
+    return min(
+        brings(order.side, instrument, price, max(0, total - order.filled), rate, order.fee_rest)
+        for price, total in reachable(order, order.filled + order.remaining)
+    )

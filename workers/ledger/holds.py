@@ -11,6 +11,9 @@ Laws of this file:
 3. Two rivals of a list, of which a fill, the trigger or the end of one ends the other, never both cost something: they
    hold together what the dearer needs. The book cancels one in the entry in which the other is filled; there, and
    where one closes, the ledger moves what the other needs to it first.
+4. What an order that waits behind its parent needs may be ``due``: up to what the parent surely brings when all of it
+   is filled. Each fill of the parent is followed by the hold of as much of what it brought, in the same entry, before
+   anybody else can have it. The book lets the waiting orders in behind the last fill, and only if all was filled.
 """
 
 from shared.instrument import Instrument
@@ -43,6 +46,14 @@ def spendable(hold: int, rate: int) -> int:
 def buy_hold(instrument: Instrument, price: int, quantity: int, rate: int, fee_rest: int = 0) -> int:
     """What a buy of ``quantity`` at ``price`` or better can still cost."""
     return with_fee(price * quantity * instrument.tick_value, rate, fee_rest)
+
+
+def brings(side: str, instrument: Instrument, price: int, quantity: int, rate: int, fee_rest: int = 0) -> int:
+    """What an order surely brings when all of ``quantity`` is filled at ``price`` or better (0: at any)."""
+    if side == "buy":
+        return quantity * instrument.lot_value
+    cost = price * quantity * instrument.tick_value
+    return 2 * cost - with_fee(cost, rate, fee_rest)
 
 
 def needed_hold(order: OpenOrder, instrument: Instrument, remaining: int, filled: int, fee_rest: int) -> int:

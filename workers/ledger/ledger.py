@@ -119,7 +119,8 @@ class Ledger(Settling):
             return _rejected(request, refusal)
         available = self.accounts.balance(order.account, hold_currency(order.side, order.instrument)).available
         rival = self.orders.get(order.rival)
-        terms = amending.amend_terms(request, order, rival, instrument, available, self.time)
+        due = sum(child.due for child in map(self.orders.get, order.children) if child is not None)
+        terms = amending.amend_terms(request, order, rival, due, instrument, available, self.time)
         if isinstance(terms, Refusal):
             return _rejected(request, terms)
         return terms[0], [(order.instrument, terms[1])]
@@ -170,11 +171,11 @@ class Ledger(Settling):
         if refusal:
             return _rejected(request, refusal)
         if not request.blocked:
-            return Blocked(number, account, blocked=False, reason=reason), []
+            return Blocked(number, account, [], blocked=False, reason=reason), []
         orders = self.orders.of(account).values()
         symbols = sorted({order.instrument for order in orders} if account else self.instruments)
         commands: Sent = [(symbol, CancelAll(account, self.time, "", number)) for symbol in symbols]
-        return Blocked(number, account, True, reason, symbols), commands
+        return Blocked(number, account, symbols, True, reason), commands
 
     def _transfer(self, request: TransferRequest) -> Answer:
         account, currency, amount = request.account, request.currency, request.amount

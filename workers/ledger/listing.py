@@ -16,10 +16,12 @@ from shared.messages import (
     Place,
     PlaceList,
     Rejected,
+    Side,
 )
 from shared.order_id import order_id
 from workers.ledger import risk
 from workers.ledger.conditions import check_conditions
+from workers.ledger.holds import brings
 from workers.ledger.orders import IdKind
 from workers.ledger.risk import Refusal, Terms, invalid
 from workers.ledger.settlement import hold_currency
@@ -38,7 +40,7 @@ def rejected(request_id: str, account: int, refusal: Refusal, client_id: str = "
 
 
 def accept(
-    request: OrderRequest, instrument: Instrument, number: int, terms: Terms, now: int, rival: int = 0
+    request: OrderRequest, instrument: Instrument, number: int, terms: Terms, now: int
 ) -> tuple[Accepted, Place]:
     """A checked order for the log and for the book."""
     hold, price, quantity, funds = terms
@@ -46,7 +48,7 @@ def accept(
     accepted = Accepted(
         request.request_id, account, number, instrument.symbol, request.side, request.order_type, hold, price, quantity,
         funds, request.time_in_force, request.post_only, request.stp, maker_fee, taker_fee, request.client_id,
-        request.funds, request.conditions, rival,
+        request.funds, request.conditions,
     )  # fmt: skip
     place = Place(
         number, account, now, request.side, request.order_type, price, quantity, funds, request.time_in_force,
@@ -115,7 +117,11 @@ def _of(at: int, refusal: Refusal) -> Refusal:
 
 
 def _decide_new(ledger: LedgerState, request: OrderListRequest) -> list[tuple[Accepted, Place]] | Refusal:
-    """All orders, each held for out of what those before it left; a rival out of what the other holds, too."""
+    """All orders, each held for out of what those before it left.
+
+    A rival is held for out of what the other holds, too, and what waits behind a parent out of what that brings
+    (holds.py, laws 3 and 4).
+    """
     if refusal := ledger.blocked(request.account):
         return refusal
     instrument = ledger.instruments.get(request.instrument)
@@ -124,20 +130,40 @@ def _decide_new(ledger: LedgerState, request: OrderListRequest) -> list[tuple[Ac
     rivals = rivals_of(request.kind)
     numbers = [order_id(ledger.count + at, ledger.shard) for at in range(1, len(request.orders) + 1)]
     used = {instrument.base: 0, instrument.quote: 0}
+    brought = {instrument.base: 0, instrument.quote: 0}
     found: list[tuple[Accepted, Place]] = []
     for at, one in enumerate(request.orders):
         currency = hold_currency(one.side, instrument.symbol)
-        shared = found[rivals[0]][0].hold if rivals and at == rivals[1] else 0
-        available = ledger.accounts.balance(one.account, currency).available - used[currency] + shared
+        first = found[rivals[0]][0] if rivals and at == rivals[1] else None
+        shared = first.hold + first.due if first is not None else 0
+        free = ledger.accounts.balance(one.account, currency).available - used[currency]
         waits = request.kind != "oco" and at > 0
-        terms = _terms(ledger, one, instrument, at, available, waits)
+        terms = _terms(ledger, one, instrument, at, free + shared + brought[currency], waits)
         if isinstance(terms, Refusal):
             return _of(at + 1, terms)
-        terms = terms._replace(hold=max(0, terms.hold - shared))
-        used[currency] += terms.hold
-        rival = numbers[sum(rivals) - at] if at in rivals else 0
-        found.append(accept(one, instrument, numbers[at], terms, ledger.time, rival))
+        needs = max(0, terms.hold - shared)
+        due = min(needs, brought[currency])
+        brought[currency] -= due
+        used[currency] += needs - due
+        accepted, place = accept(one, instrument, numbers[at], terms._replace(hold=needs - due), ledger.time)
+        accepted.due, accepted.parent = due, numbers[0] if due else 0
+        accepted.rival = numbers[sum(rivals) - at] if at in rivals else 0
+        found.append((accepted, place))
+        if at == 0 and request.kind != "oco" and not request.first_fill:
+            brought[hold_currency(_other(one.side), instrument.symbol)] = _brings(accepted, instrument)
     return found
+
+
+def _other(side: Side) -> Side:
+    return "sell" if side == "buy" else "buy"
+
+
+def _brings(parent: Accepted, instrument: Instrument) -> int:
+    """What is sure to be there when the parent is filled; by funds, one cannot know how much that will be."""
+    if parent.specified_funds:
+        return 0
+    rate = max(parent.maker_fee, parent.taker_fee)
+    return brings(parent.side, instrument, parent.price, parent.quantity, rate)
 
 
 def _terms(

@@ -31,7 +31,8 @@ class OpenOrder(msgspec.Struct, array_like=True, gc=False):
 
     ``hold`` is what it still holds, ``remaining`` what is left of ``quantity`` (0 for a market buy by funds),
     ``filled``, ``executed_value`` and ``fees`` what its trades add up to; ``amends`` are on their way, the oldest
-    first; ``rival`` is the order of its list that it and this one cancel (0: none any more). Also its row in a
+    first; ``rival`` is the order of its list that it and this one cancel (0: none any more). ``due`` is what it will
+    hold, besides, out of what its parent brings; ``children`` are the orders that wait for that. Also its row in a
     snapshot: fields may only be added at the end, with a default.
     """
 
@@ -61,6 +62,8 @@ class OpenOrder(msgspec.Struct, array_like=True, gc=False):
     conditions: Conditions | None = None
     amends: tuple[AskedAmend, ...] = ()
     rival: int = 0
+    due: int = 0
+    children: tuple[int, ...] = ()
 
     @property
     def kind(self) -> IdKind:

@@ -24,6 +24,7 @@ from shared.messages import (
     Closed,
     Done,
     Filled,
+    HoldFunded,
     HoldReduced,
     LedgerEvent,
     Liquidity,
@@ -160,6 +161,8 @@ def movements(event: LedgerEvent) -> list[Movement]:
             return _hold(event, -event.released)
         case AmendRequested():
             return _hold(event, event.hold)
+        case HoldFunded():
+            return _hold(event, event.amount)
         case Transferred():
             return [Movement(event.account, event.currency, event.amount, 0, "transfer")]
         case _:
@@ -179,7 +182,7 @@ def _currencies(symbol: str) -> tuple[str, str]:
 
 
 def _hold(
-    event: Accepted | HoldReduced | Closed | AmendRequested | Amended | AmendFailed, amount: int
+    event: Accepted | HoldReduced | Closed | AmendRequested | Amended | AmendFailed | HoldFunded, amount: int
 ) -> list[Movement]:
     if not amount:
         return []

@@ -7,9 +7,12 @@ from shared.messages import (
     BookEntry,
     Change,
     Done,
+    Filled,
+    HoldFunded,
     HoldMoved,
     LastPrice,
     LedgerEvent,
+    Liquidity,
     Match,
 )
 from workers.ledger.holds import still_needed
@@ -54,14 +57,20 @@ class Settling(LedgerState):
     def _settle_match(self, instrument: Instrument, match: Match, events: list[LedgerEvent]) -> None:
         if match.maker_account % self.shards == self.shard:
             order = self.orders.known(match.maker_order_id, match.maker_account, instrument.symbol)
-            if order.rival:
-                self._fit(order, instrument, events)
-            self._record(fill(order, instrument, match, "M"), events)
+            self._settle_fill(order, instrument, match, "M", events)
         if match.taker_account % self.shards == self.shard:
             order = self.orders.known(match.taker_order_id, match.taker_account, instrument.symbol)
-            if order.rival:
-                self._fit(order, instrument, events)
-            self._record(fill(order, instrument, match, "M" if match.auction else "T"), events)
+            self._settle_fill(order, instrument, match, "M" if match.auction else "T", events)
+
+    def _settle_fill(
+        self, order: OpenOrder, instrument: Instrument, match: Match, liquidity: Liquidity, events: list[LedgerEvent]
+    ) -> None:
+        if order.rival:
+            self._fit(order, instrument, events)
+        filled = fill(order, instrument, match, liquidity)
+        self._record(filled, events)
+        if order.children:
+            self._fund(order, filled, events)
 
     def _settle_change(
         self, instrument: Instrument, order: OpenOrder, change: Change, events: list[LedgerEvent]
@@ -88,6 +97,8 @@ class Settling(LedgerState):
         """One of two rivals is about to be left alone: it gets what it needs of what both hold, and no more."""
         assert order is not None
         rival = self.orders.known(order.rival, order.account, order.instrument)
+        if order.due or rival.due:
+            return  # their parent is not filled: what ends one of them ends the other with it
         lacks = still_needed(order, instrument) - order.hold
         if lacks > 0:
             self._move(rival, order, lacks, events)
@@ -106,6 +117,16 @@ class Settling(LedgerState):
     def _move(self, giver: OpenOrder, order: OpenOrder, amount: int, events: list[LedgerEvent]) -> None:
         moved = HoldMoved(order.account, order.instrument, giver.order_id, order.order_id, amount)
         self._record(moved, events)
+
+    # --- what waits behind a parent is paid with what that brings (holds.py, law 4) ---
+
+    def _fund(self, parent: OpenOrder, filled: Filled, events: list[LedgerEvent]) -> None:
+        left = filled.base_amount if filled.side == "buy" else filled.cost - filled.fee
+        for child in (self.orders.get(number) for number in parent.children):
+            if child is not None and (amount := min(left, child.due)):
+                left -= amount
+                funded = HoldFunded(child.account, child.instrument, child.order_id, amount, child.side)
+                self._record(funded, events)
 
     def _record(self, event: LedgerEvent, events: list[LedgerEvent]) -> None:
         self.fold(event)

@@ -23,6 +23,7 @@ from shared.messages import (
     Blocked,
     Closed,
     Filled,
+    HoldFunded,
     HoldMoved,
     HoldReduced,
     InstrumentSet,
@@ -141,9 +142,11 @@ class LedgerState:
             event.order_id, event.account, event.instrument, event.side, event.order_type, event.price, event.quantity,
             event.funds, event.specified_funds, event.time_in_force, event.post_only, event.stp, event.maker_fee,
             event.taker_fee, event.client_id, event.request_id, self.time, event.hold, event.quantity,
-            conditions=event.conditions, rival=event.rival,
+            conditions=event.conditions, rival=event.rival, due=event.due,
         )  # fmt: skip
         self.orders.add(order)
+        if event.parent:
+            self.orders.known(event.parent, event.account, event.instrument).children += (event.order_id,)
 
     def _filled(self, event: Filled) -> None:
         order = self.orders.known(event.order_id, event.account, event.instrument)
@@ -205,6 +208,12 @@ class LedgerState:
         self.orders.known(event.from_order_id, event.account, event.instrument).hold -= event.amount
         self.orders.known(event.order_id, event.account, event.instrument).hold += event.amount
 
+    def _hold_funded(self, event: HoldFunded) -> None:
+        order = self.orders.known(event.order_id, event.account, event.instrument)
+        self.accounts.move(movements(event))
+        order.hold += event.amount
+        order.due -= event.amount
+
     def _transferred(self, event: Transferred) -> None:
         self.accounts.move(movements(event))
         self.supply[event.currency] = self.supply.get(event.currency, 0) + event.amount
@@ -233,6 +242,7 @@ class LedgerState:
         Amended: _amended,
         AmendFailed: _amend_failed,
         HoldMoved: _hold_moved,
+        HoldFunded: _hold_funded,
         Transferred: _transferred,
         Blocked: _blocked,
         InstrumentSet: _instrument_set,

@@ -11,6 +11,7 @@ import zstandard
 from databento_dbn import Metadata
 
 from workers.replay import bitstamp, databento
+from workers.replay.exchange_event import Record
 from workers.replay.steps import Market, Step, Unreadable
 
 CHUNK = 1 << 18
@@ -60,8 +61,15 @@ class Recording:
         else:
             orders = databento.DatabentoFlow()
             self.skipped = orders.skipped
-            found = databento.records(self.path, _chunks(self.path))
-            yield from orders.steps(self.path, (record for record in found if not isinstance(record, Metadata)))
+            yield from orders.steps(self.path, self.records())
+
+    def records(self) -> Iterator[Record]:
+        """Every record of the exchange. Raises ``InvalidInput`` if the recording tells only what people did."""
+        if self.market.source == bitstamp.MARKET.source:
+            what = "a Bitstamp CSV tells of no fills, so there is nothing to compare with; give a Databento MBO file"
+            raise Unreadable(self.path, "", what)
+        found = databento.records(self.path, _chunks(self.path))
+        return (record for record in found if not isinstance(record, Metadata))
 
 
 def _chunks(path: str) -> Iterator[bytes]:

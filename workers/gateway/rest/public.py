@@ -1,12 +1,13 @@
 """The public market: no key needed. Answered from memory, but for older trades and candles."""
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Response, get
 from litestar.params import Parameter
 
+from workers.gateway.book_answer import BookAnswer
 from workers.gateway.context import Gateway
 from workers.gateway.errors import ApiError, bad_request, unavailable
 from workers.gateway.history import AWAY, Candle
@@ -95,8 +96,8 @@ async def book(
     gateway: Gateway,
     product_id: str,
     level: Annotated[int, Parameter(ge=1, le=3, description="1: best prices; 2: price levels; 3: single orders")] = 1,
-) -> Response[dict[str, Any]]:
-    """The order book: rows of price, size, and number of orders (levels 1 and 2) or order id (level 3), best first."""
+) -> Response[BookAnswer]:
+    """The order book, as far as it is shown; in an auction also what it would trade."""
     return Response(gateway.replicas.market(product_id).rendered_book(level), media_type=_JSON)  # type: ignore[arg-type]
 
 
