@@ -168,6 +168,11 @@ def set_password(connection: Connection, account: int, password_hash: str) -> No
     _change_user(connection, account, password_hash=password_hash, sessions_since=time.time_ns())
 
 
+def set_password_hash(connection: Connection, account: int, password_hash: str) -> None:
+    """The same password, hashed anew. Raises ``InvalidInput`` if there is no such user."""
+    _change_user(connection, account, password_hash=password_hash)
+
+
 def _change_user(connection: Connection, account: int, **values: object) -> None:
     if connection.execute(update(users).where(users.c.account == account).values(**values)).rowcount != 1:
         raise InvalidInput(f"account {account} does not exist")

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from redis.exceptions import RedisError
 
-from shared.errors import MatchboxError, RejectReason
+from shared.errors import InvalidInput, MatchboxError, RejectReason
 from shared.messages import Rejected
 
 
@@ -49,6 +49,15 @@ def redis_is_away(what: str) -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise unavailable(f"{what} cannot be looked up just now: Redis is away; try again") from error
+
+
+@contextmanager
+def refused_input() -> Iterator[None]:
+    """What cannot be used is answered with 400 and its own words."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise bad_request(str(error)) from None
 
 
 def order_not_found() -> ApiError:

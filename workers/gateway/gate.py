@@ -32,9 +32,13 @@ class Gate:
         """The client's address."""
         return address_of(scope, proxied=self._proxied)
 
+    def neighbourhood_of(self, scope: Any) -> str:
+        """What a limit counts as one client."""
+        return neighbourhood(self.address_of(scope))
+
     def count(self, scope: Any) -> None:
         """A request of somebody unknown. Raises ``ApiError`` 429 if their address sends too many."""
-        self._rates.public.take(neighbourhood(self.address_of(scope)))
+        self._rates.public.take(self.neighbourhood_of(scope))
 
     async def caller_of(self, scope: Any, target: bytes, body: bytes) -> Caller:
         """Who sent a request. Raises ``ApiError``: 401 if nobody who may, 429 if too often, 503 if nobody can tell."""

@@ -97,6 +97,7 @@ async def main(number: int, settings: Settings) -> None:
     try:
         await _run(server, listener, gateway, client)
     finally:
+        gateway.people.close()
         await client.aclose()
         await engine.dispose()
 
@@ -109,7 +110,8 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
         for coroutine in (
             gateway.replicas.follow_forever(),
             gateway.replicas.complete_forever(),
-            gateway.keyring.listen_forever(client),
+            gateway.watch.follow_forever(),
+            gateway.watch.look_forever(),
             gateway.inbox.send_forever(),
             gateway.inbox.expire_forever(),
             gateway.hub.tell_forever(),

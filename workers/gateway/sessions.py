@@ -58,10 +58,14 @@ class Sessions:
     async def open(self, account: int) -> tuple[str, Session]:
         """A new session; answers its id. Raises ``ApiError`` 503."""
         now, found = time.time_ns(), secrets.token_urlsafe(ID_BYTES)
-        session = Session(account, now, now + self._max_ns)
+        session = Session(account, now, self.end_of(now))
         with redis_is_away(_WHAT):
             await self._client.set(keys.session(hash_of(found)), _encode(session), px=self._left_ms(session, now))
         return found, session
+
+    def end_of(self, began: int) -> int:
+        """When a session ends that began then, however it is used (ns)."""
+        return began + self._max_ns
 
     async def find(self, session_id: str) -> Session | None:
         """The session with this id, which is used hereby; None if there is none (any more). Raises ``ApiError`` 503."""
@@ -109,6 +113,13 @@ class Sessions:
 
         Raises ``ApiError`` 401 if there are several: somebody has put another's beside it.
         """
+        found = self.ids_of(headers)
+        if len(found) > 1:
+            raise unauthorized(f"there are several cookies {self.cookie}; delete this site's cookies and log in")
+        return found.pop() if found else ""
+
+    def ids_of(self, headers: Iterable[tuple[bytes, bytes]]) -> set[str]:
+        """All session ids in a request's cookies."""
         found: set[str] = set()
         for name, value in headers:
             if name == b"cookie":
@@ -116,9 +127,7 @@ class Sessions:
                     key, _, text = pair.partition("=")
                     if key.strip() == self.cookie:
                         found.add(text.strip().strip('"'))
-        if len(found) > 1:
-            raise unauthorized(f"there are several cookies {self.cookie}; delete this site's cookies and log in")
-        return found.pop() if found else ""
+        return found
 
     def set_cookie(self, scope: Any, session_id: str) -> str:
         """The header that gives a browser its session; with "", takes it away."""
