@@ -178,3 +178,61 @@ def test_a_book_under_maintenance(cluster, alice, mode):
         alice.cancel_order(order["id"])
     finally:
         cluster.configure(BTC_USD)
+
+
+def test_stops_of_a_ccxt_user(cluster, alice, bob):
+    """The params stopPrice and triggerPrice make stops, in ccxt's words; its own fields and ours pass side by side."""
+    alice.create_order("ETH/USD", "limit", "buy", 0.01, 100)
+    rests = bob.create_order("BTC/USD", "limit", "sell", 0.01, 100)
+    alice.create_order("BTC/USD", "limit", "buy", 0.01, 100)
+    until(lambda: bob.fetch_order(rests["id"])["status"] == "closed")
+    made = [
+        alice.create_order("BTC/USD", "limit", "sell", 0.5, 94.5, {"stopPrice": 95}),
+        alice.create_order("BTC/USD", "market", "sell", 0.5, None, {"triggerPrice": 95.25}),
+        alice.create_order("BTC/USD", "market", "sell", 0.5, None, {"triggerPrice": 110, "stop": "entry"}),
+        alice.create_order("BTC/USD", "limit", "buy", 0.5, 111, {"stop_price": "110.50", "timeInForce": "IOC"}),
+    ]
+    assert [order["triggerPrice"] for order in made] == [95, 95.25, 110, 110.5]
+    assert [order["info"]["stop"] for order in made] == ["loss", "loss", "entry", "entry"]
+    for order in made:
+        found = until(lambda: (one := alice.fetch_order(order["id"]))["info"]["status"] == "active" and one)  # noqa: B023
+        assert (found["status"], found["triggerPrice"]) == ("open", order["triggerPrice"])
+    assert {order["id"] for order in made} <= {order["id"] for order in alice.fetch_open_orders("BTC/USD")}
+    trailing = alice.create_order("BTC/USD", "market", "sell", 0.5, None, {"trail_bps": 100})
+    assert until(lambda: alice.fetch_order(trailing["id"])["triggerPrice"]) == 99
+    alice.cancel_all_orders("BTC/USD")
+    assert alice.fetch_order(made[0]["id"])["status"] == "canceled"
+
+
+def test_ends_and_sizes_of_a_ccxt_user(cluster, alice):
+    """The params timeInForce and postOnly in ccxt's words, cancel_after and the extensions as they are."""
+    order = alice.create_order("BTC/USD", "limit", "buy", 0.5, 10, {"timeInForce": "GTT", "cancel_after": "hour"})
+    assert (order["timeInForce"], order["info"]["expire_time"] > order["info"]["created_at"]) == ("GTT", True)
+    order = alice.create_order("BTC/USD", "limit", "buy", 0.5, 10, {"timeInForce": "GTD", "cancel_after": "day"})
+    assert order["timeInForce"] == "GTT"
+    assert alice.create_order("BTC/USD", "limit", "buy", 0.5, 10, {"timeInForce": "PO"})["postOnly"] is True
+    order = alice.create_order("BTC/USD", "limit", "buy", 0.5, 10, {"display_size": "0.1", "min_size": None})
+    assert order["info"]["display_size"] == "0.10000000"
+    killed = alice.create_order("BTC/USD", "limit", "buy", 0.5, 10, {"timeInForce": "FOK"})
+    assert until(lambda: alice.fetch_order(killed["id"])["status"] == "canceled")
+
+
+def test_what_does_not_go_together_raises_once(cluster, alice):
+    """A refused combination is an error with our sentence, which ccxt does not take for a fault of the exchange."""
+    for params, says in (
+        ({"timeInForce": "GTT"}, "cancel_after is missing"),
+        ({"stopPrice": 9, "postOnly": True}, "post_only true does not go with a stop"),
+        ({"display_size": "1"}, "display_size 1 is too large"),
+        ({"timeInForce": "FOK", "postOnly": True}, "post_only true does not go with time_in_force FOK"),
+    ):
+        with pytest.raises(ccxt.ExchangeError, match=says) as raised:
+            alice.create_order("BTC/USD", "limit", "buy", 0.5, 10, params)
+        assert not isinstance(raised.value, ccxt.NetworkError)
+
+
+def test_an_amend_through_ccxt(cluster, alice):
+    """Our PATCH has no method of its own there; its signing sends it all the same."""
+    order = alice.create_order("BTC/USD", "limit", "buy", 0.5, 10)
+    answer = alice.fetch2(f"orders/{order['id']}", ["private"], "PATCH", {"price": "11.00", "size": "0.4"})
+    assert (answer["id"], answer["price"], answer["size"]) == (order["id"], "11.00", "0.40000000")
+    assert alice.fetch_order(order["id"])["price"] == 11

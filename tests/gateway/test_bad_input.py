@@ -60,6 +60,18 @@ BODIES = [
     b'{"product_id":"BTC-USD","side":"buy","price":1e308,"size":1e-308}',
     b'{"product_id":"BTC-USD","side":"buy","type":"market","funds":"0.0000000001"}',
     b'{"client_oid":"\\u0000","product_id":"BTC-USD","side":"sell","price":"1","size":"1"}',
+    b'{"product_id":"BTC-USD","side":"sell","size":"1e-8","type":"market","trail_bps":1e400}',
+    b'{"product_id":"BTC-USD","side":"sell","size":"1e-8","price":1,"stop_price":-0.0}',
+    b'{"product_id":"BTC-USD","side":"buy","size":"1","price":"0.01","time_in_force":"GTT","cancel_after":"0000-00-00"}',
+    b'{"product_id":"BTC-USD","side":"buy","size":"1","price":"0.01","display_size":{},"min_size":[]}',
+    b'{"price":"1e400"}',
+    b'{"size":"1e-400","price":null}',
+    b'{"stop_price":99999999999999999999999999}',
+    b'{"type":"oco","orders":[[],{}]}',
+    b'{"type":"oco","orders":"xx"}',
+    b'{"type":"otoco","orders":[{"orders":[]},null,{"type":"oco"}],"trigger":true}',
+    b'{"type":"oto","orders":[{"product_id":"BTC-USD"},{"product_id":"BTC-USD"}]}',
+    b'{"side":["buy"]}',
 ]
 
 
@@ -84,7 +96,7 @@ def test_no_request_makes_a_fault(cluster, routes, seed):
         query = [f"{name}={quote(dice.choice(VALUES))}" for name in names if dice.random() < 0.4]
         if query:
             target += "?" + "&".join(query)
-        body = dice.choice(BODIES) if method in ("POST", "DELETE") or dice.random() < 0.1 else b""
+        body = dice.choice(BODIES) if method in ("POST", "PATCH", "DELETE") or dice.random() < 0.1 else b""
         answer = user.http.request(method, target, content=body, headers=user.headers(method, target, body))
         assert answer.status_code < 500, (method, target, body, answer.text)
         if answer.status_code >= 400:

@@ -4,11 +4,19 @@ import asyncio
 
 import pytest
 
-from shared.messages import CancelRequest, Closed, OrderRequest, decode_book_entry, decode_ledger_entry
+from shared.messages import (
+    CancelRequest,
+    Closed,
+    Conditions,
+    OrderListRequest,
+    OrderRequest,
+    decode_book_entry,
+    decode_ledger_entry,
+)
 from tests.ledger.world import World, coarse
 from workers.engine.book import OrderBook
 from workers.gateway import known_orders as orders_module
-from workers.gateway.known_orders import KnownOrders
+from workers.gateway.known_orders import KnownOrders, Standing
 from workers.gateway.market import Market
 from workers.gateway.paging import Page
 from workers.ledger.ledger import Ledger
@@ -76,6 +84,29 @@ def test_an_order_is_pending_then_open_then_done(view):
     known = view.orders.find(1, number)
     assert (view.orders.status(known), known.done_reason) == ("done", "canceled")
     assert known.done_at > 0
+
+
+def test_stops_are_active_and_children_pending(view):
+    """Where their book has them; what it has not seen yet is pending, also to a gateway that starts from a snapshot."""
+    stop = OrderRequest("s", 1, "BTC-USD", "sell", "market", 0, 1, conditions=Conditions("loss", trail=5))
+    sleeping = view.world.request(stop).order_id
+    parent = OrderRequest("p", 1, "BTC-USD", "buy", "limit", 50, 1)
+    child = OrderRequest("q", 1, "BTC-USD", "sell", "limit", 120, 1)
+    accepted = view.world.requested(OrderListRequest("p", 1, "BTC-USD", "oto", [parent, child]))
+    numbers = [sleeping, *(one.order_id for one in accepted)]
+    view.follow_ledger()
+    assert [view.orders.standing(view.orders.find(1, number)) for number in numbers] == [Standing("pending")] * 3
+    view.settle()
+    view.place(2, "buy", 100)
+    view.place(1, "sell", 100)
+    view.settle()
+    expected = [Standing("active", 95), Standing("open"), Standing("pending", parent=numbers[1])]
+    assert [view.orders.standing(view.orders.find(1, number)) for number in numbers] == expected
+    loaded = Market(BTC, OrderBook.load(view.market.book.dump()), view.market.position)
+    fresh = KnownOrders([view.ledger], {"BTC-USD": loaded})
+    assert [fresh.standing(view.orders.find(1, number)) for number in numbers] == expected
+    assert loaded.has_received(numbers[2])
+    assert not loaded.has_received(numbers[2] + (2 << 8) + (1 << 8))
 
 
 def test_nobody_finds_somebody_elses_order(view):

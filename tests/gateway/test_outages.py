@@ -62,7 +62,7 @@ def until(check, timeout_s=15.0):
 
 
 def test_what_one_gateway_answered_the_other_one_finds(cluster, alice):
-    """Placed, looked up and canceled by new connections, which land on either gateway: never a 404."""
+    """By new connections, which land on either gateway: an order is found, as it was amended, and canceled."""
 
     def call(method, target, body=None):
         with httpx.Client(base_url=cluster.url) as fresh:
@@ -73,8 +73,11 @@ def test_what_one_gateway_answered_the_other_one_finds(cluster, alice):
         order = call("POST", "/orders", ORDER | {"client_oid": f"two-{number}"}).json()
         reference = order["id"] if number % 2 else f"client:two-{number}"
         assert call("GET", f"/orders/{reference}").status_code == 200
+        assert call("PATCH", f"/orders/{reference}", {"price": "99.00"}).json()["price"] == "99.00"
+        assert call("GET", f"/orders/{reference}").json()["price"] == "99.00"
         assert call("DELETE", f"/orders/{reference}").json() == order["id"]
-        assert call("GET", f"/orders/{reference}").json()["id"] == order["id"]
+        done = call("GET", f"/orders/{reference}").json()
+        assert (done["id"], done["status"]) == (order["id"], "done")
 
 
 def test_without_redis_there_is_a_503_and_then_all_goes_on(cluster, servers, alice):

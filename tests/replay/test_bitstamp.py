@@ -50,7 +50,7 @@ def test_fills_are_the_engines_business(tmp_path):
     recording = Recording.open(path)
     assert list(recording.steps()) == [
         Add(1, 1_000_000, "sell", 23500, 100),
-        Modify(1, 3_000_000, "sell", 23472, 60),
+        Modify(1, 3_000_000, "sell", 23472, 60, filled=40),
     ]
     assert recording.skipped == {"changed by a fill": 1}
 

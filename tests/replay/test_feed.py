@@ -15,6 +15,7 @@ from shared.instrument import make_instrument
 from shared.messages import InstrumentRequest
 from shared.settings import Settings
 from shared.submit import Submitter
+from tests.replay.dbn import write
 from tests.replay.exchange import Exchange
 from tests.replay.test_bitstamp import HEADER
 from workers.replay.feed import replay
@@ -90,6 +91,22 @@ def test_it_survives_a_killed_engine(redis_url, tmp_path):
         report = replay(exchange.settings, path)
         killer.join()
         assert (report.orders, report.cancels, report.refused) == (3000, 750, {})
+
+
+def test_amends(redis_url, tmp_path):
+    """Modified orders are amended; one that our exchange has filled already is too late, and the replay goes on."""
+    rows = [
+        ("A", "A", 101, 3, 2), ("A", "A", 101, 4, 3), ("A", "B", 99, 5, 1),
+        ("T", "B", 101, 3, 20, 0), ("F", "A", 101, 3, 3, 0), ("M", "A", 101, 1, 3),  # our exchange fills order 2
+        ("M", "A", 102, 3, 2),
+        ("M", "A", 101, 2, 3),
+        ("T", "B", 101, 2, 1, 0), ("F", "B", 101, 2, 1, 0), ("F", "A", 101, 2, 3, 0), ("M", "B", 101, 3, 1, 0),
+        ("C", "A", 101, 2, 3),
+    ]  # fmt: skip
+    with Exchange(redis_url, "", "ES-USD") as exchange:
+        report = replay(exchange.settings, write(tmp_path, *rows))
+        assert (report.orders, report.amends, report.cancels) == (4, 3, 0)
+        assert (report.trades, report.quantity, report.too_late, report.refused) == (2, 8, 1, {})
 
 
 def test_a_bad_file_changes_nothing(redis_url, tmp_path):

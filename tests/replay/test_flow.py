@@ -4,7 +4,7 @@ import pytest
 
 from shared.errors import InvalidInput
 from shared.instrument import make_instrument
-from shared.messages import CancelRequest, OrderRequest
+from shared.messages import AmendRequest, CancelRequest, OrderRequest
 from workers.replay import bitstamp
 from workers.replay.flow import Flow, Units
 from workers.replay.steps import Add, Aggress, Cancel, Market, Modify
@@ -45,14 +45,15 @@ def test_orders_keep_their_ids_and_sides_their_accounts():
     ]
 
 
-def test_a_modify_is_a_cancel_and_a_new_order():
-    """Its second life has a client id of its own, by which a later cancel finds it."""
-    found = requests(Add(5, 0, "buy", 9, 3), Modify(5, 0, "buy", 9, 2, True), Cancel(5, 0))
-    assert [(type(one).__name__, one.client_id) for one in found] == [
-        ("OrderRequest", "run-5"),
-        ("CancelRequest", "run-5"),
-        ("OrderRequest", "run-5.1"),
-        ("CancelRequest", "run-5.1"),
+def test_a_modify_is_an_amend():
+    """It asks for the total, what the recorded exchange had filled included, and the order keeps its client id."""
+    found = requests(
+        Add(5, 0, "buy", 9, 8), Modify(5, 0, "buy", 9, 2, True), Modify(5, 0, "buy", 8, 4, filled=1), Cancel(5, 0)
+    )
+    assert found[1:] == [
+        AmendRequest("run:2", 101, client_id="run-5", instrument="ES-USD", price=9, quantity=2),
+        AmendRequest("run:3", 101, client_id="run-5", instrument="ES-USD", price=8, quantity=5),
+        CancelRequest("run:4", 101, client_id="run-5", instrument="ES-USD"),
     ]
 
 
@@ -65,6 +66,19 @@ def test_aggressors():
         ("OrderRequest", "IOC"),
         ("OrderRequest", "GTC"),
         ("CancelRequest", ""),
+    ]
+
+
+def test_a_resting_order_that_takes():
+    """It is amended across the other side; if it does not rest there, what our exchange leaves of it is canceled."""
+    found = requests(
+        Add(1, 0, "buy", 8, 3), Aggress(1, 0, "buy", 9, 2, rests=True, filled=1), Aggress(1, 0, "buy", 9, 2, filled=2)
+    )
+    assert [(type(one).__name__, getattr(one, "quantity", 0)) for one in found] == [
+        ("OrderRequest", 3),
+        ("AmendRequest", 3),
+        ("AmendRequest", 4),
+        ("CancelRequest", 0),
     ]
 
 

@@ -43,10 +43,7 @@ def amend_failure(
 def _malformed(request: AmendRequest, known: KnownOrder, standing: Standing, instrument: Instrument) -> str:
     """What the book could mean by invalid."""
     if standing.status == "pending":
-        return (
-            "the order waits for another of its list and cannot be amended before it goes live: "
-            "cancel it and place it anew"
-        )
+        return "an order that waits behind another cannot be amended; cancel it instead"
     if request.stop_price and standing.status != "active":
         return f"stop_price {price_text(instrument, request.stop_price)} comes too late: the stop has triggered already"
     size = quantity_text(instrument, request.quantity or known.order.quantity)

@@ -15,17 +15,19 @@ BASIS = 10_000
 PARTS_MAX = 1_000
 """Parts in which an iceberg may be shown."""
 SPANS_S = {"min": 60, "hour": 3_600, "day": 86_400}
-FIELDS = ("stop", "stop_price", "trail_price", "trail_bps", "cancel_after", "display_size", "min_size")
+_STOPS = ("stop", "stop_price", "trail_price", "trail_bps")
+_FIELDS = frozenset({*_STOPS, "cancel_after", "display_size", "min_size"})
+_NOTHING = Conditions()
 
 
 def read_conditions(
     fields: dict[str, object], instrument: Instrument, order: OrderRequest, now_ns: int
 ) -> Conditions | None:
     """What ``order`` asks for besides price and size; None if nothing. Raises ``ApiError`` 400."""
-    if order.time_in_force != "GTT" and not any(is_given(fields, name) for name in FIELDS):
+    if order.time_in_force != "GTT" and _FIELDS.isdisjoint(fields):
         return None
     stop = _stop(fields, order)
-    return Conditions(
+    found = Conditions(
         stop,
         stop_price(fields, instrument),
         _price(fields, instrument, "trail_price"),
@@ -34,6 +36,7 @@ def read_conditions(
         _display(fields, instrument, order),
         _minimum(fields, instrument, order),
     )
+    return found if found != _NOTHING else None
 
 
 def stop_price(fields: dict[str, object], instrument: Instrument) -> int:
@@ -55,7 +58,7 @@ def _size(fields: dict[str, object], instrument: Instrument, name: str) -> int:
 def _stop(fields: dict[str, object], order: OrderRequest) -> StopDirection:
     """The direction of a stop, given or by its side; "" if the order is none."""
     follows: StopDirection = "loss" if order.side == "sell" else "entry"
-    if not any(is_given(fields, name) for name in ("stop", "stop_price", "trail_price", "trail_bps")):
+    if not any(is_given(fields, name) for name in _STOPS):
         return ""
     stop = choice_field(fields, "stop", ("loss", "entry"), follows)
     trails = [name for name in ("trail_price", "trail_bps") if is_given(fields, name)]

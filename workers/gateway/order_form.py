@@ -3,7 +3,7 @@
 A field that is not understood is refused, not ignored: a stop that is taken for a plain limit order costs money.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import get_args
 
 from shared.instrument import Instrument, money_units, price_ticks, quantity_lots
@@ -27,6 +27,7 @@ _TIMES = get_args(TimeInForce)
 _TIME_ALIASES = {"PO": "GTC", "GTX": "GTC", "GTD": "GTT"}
 """Other words for a time in force; PO and GTX also mean post_only."""
 _KNOWN = frozenset(OrderBody.__struct_fields__)
+_NAMES = ", ".join(sorted(_KNOWN))
 _AMENDED = ("price", "size", "stop_price")
 
 
@@ -34,7 +35,7 @@ def read_order(
     fields: dict[str, object], instruments: Mapping[str, Instrument], request_id: str, account: int, now_ns: int
 ) -> OrderRequest:
     """The order in a decoded body. Raises ``ApiError`` 400 that names the field, its value and what is allowed."""
-    refuse_unknown(fields, _KNOWN, "an order", ", ".join(sorted(_KNOWN)))
+    refuse_unknown(fields, _KNOWN, "an order", _NAMES)
     instrument = instruments.get(_required(fields, "product_id"))
     if instrument is None:
         raise product_not_found(400)
@@ -84,11 +85,15 @@ def client_id(text: str) -> str:
 def _limit(fields: dict[str, object], instrument: Instrument) -> tuple[int, int, int]:
     """Price in ticks and quantity in lots of a limit order."""
     _forbid(fields, "funds", "a limit order has a price and a size")
-    for name in ("price", "size"):
-        if not is_given(fields, name):
-            raise bad_request(f'{name} is missing: send a decimal number, as in "100.25"')
-    price = amount_field(fields, "price", lambda text: price_ticks(instrument, text))
-    return price, amount_field(fields, "size", lambda text: quantity_lots(instrument, text)), 0
+    price = _needed(fields, "price", lambda text: price_ticks(instrument, text))
+    return price, _needed(fields, "size", lambda text: quantity_lots(instrument, text)), 0
+
+
+def _needed(fields: dict[str, object], name: str, units: Callable[[str], int]) -> int:
+    found = amount_field(fields, name, units)
+    if not found:
+        raise bad_request(f'{name} is missing: send a decimal number, as in "100.25"')
+    return found
 
 
 def _market(fields: dict[str, object], instrument: Instrument, post_only: bool) -> tuple[int, int, int]:

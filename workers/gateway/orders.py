@@ -140,14 +140,20 @@ class Desk:
         return order_answer(known, self._replicas.orders.standing(known), self._replicas.texts(known.order.instrument))
 
     async def find(self, account: int, reference: str) -> KnownOrder:
-        """The account's order. Raises ``ApiError`` 404, also for somebody else's, and 400."""
-        self._replicas.require()
+        """The account's order, as any gateway has answered it. Raises ``ApiError``: 404 (somebody else's, too), 400."""
+        await self.catch_up(account)
         if reference.startswith(_CLIENT):
             return await self._find_by_client_id(account, client_id(reference.removeprefix(_CLIENT)))
         try:
             return await self._find_by_id(account, from_uuid(reference))
         except InvalidInput as error:
             raise bad_request(str(error)) from None
+
+    async def catch_up(self, account: int) -> None:
+        """Come to know what another gateway, if there is one, has answered the account. Raises ``ApiError`` 503."""
+        self._replicas.require()
+        if self._gateways > 1:
+            await self._replicas.catch_up(keys.shard_of(account, self._shards))
 
     async def _find_by_id(self, account: int, number: int) -> KnownOrder:
         """From memory, after catching up with another gateway that may have answered it already; else PostgreSQL."""
@@ -163,11 +169,8 @@ class Desk:
         return known or await self._from_history(shard, lambda: self._history.order(account, number))
 
     async def _find_by_client_id(self, account: int, own: str) -> KnownOrder:
-        orders, shard = self._replicas.orders, keys.shard_of(account, self._shards)
-        known = orders.find_by_client_id(account, own)
-        if known is None and self._gateways > 1:
-            await self._replicas.catch_up(shard)
-            known = orders.find_by_client_id(account, own)
+        known = self._replicas.orders.find_by_client_id(account, own)
+        shard = keys.shard_of(account, self._shards)
         return known or await self._from_history(shard, lambda: self._history.order_by_client_id(account, own))
 
     async def _from_history(self, shard: int, look: Callable[[], Awaitable[KnownOrder | None]]) -> KnownOrder:

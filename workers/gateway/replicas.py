@@ -43,6 +43,7 @@ from workers.ledger.ledger import Ledger
 COUNT = 200
 """Entries of each log a round: little enough that requests never wait long for their turn."""
 BLOCK_MS = 250
+REDIS_AWAY = "Redis is away"
 RETRY_S = 0.3
 PAST_RETRY_S = 2.0
 CATCH_UP_S = 2.0
@@ -155,9 +156,15 @@ class Replicas:
         return True
 
     async def catch_up(self, shard: int) -> None:
-        """Wait (not for long) until the replica of a shard has all that its log had when this was called."""
+        """Wait (not for long) until the replica of a shard has all that its log had when this was called.
+
+        Raises ``ApiError`` 503.
+        """
         stream = keys.log(keys.shard_tag(shard))
-        end = await self._end(stream)
+        try:
+            end = await self._end(stream)
+        except (RedisError, OSError):
+            raise unavailable(f"{REDIS_AWAY}; it goes on by itself, try again") from None
         if self.positions.get(stream, 0) < end:
             reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((stream, end, reached))
@@ -214,7 +221,7 @@ class Replicas:
             except (RedisError, OSError) as error:
                 if not self.trouble:
                     self._log.warning("Redis is away; trying again", error=str(error))
-                self.trouble = "Redis is away"
+                self.trouble = REDIS_AWAY
                 await asyncio.sleep(RETRY_S)
 
     async def _load(self) -> None:

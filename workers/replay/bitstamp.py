@@ -63,7 +63,8 @@ class BitstampFlow:
 
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()
-        self._open: dict[int, tuple[int, int]] = {}
+        self._open: dict[int, tuple[int, int, int]] = {}
+        """Id -> price, volume, volume it was created with."""
         self._deleted_early: set[int] = set()
 
     def steps(self, path: str, lines: Iterable[str]) -> Iterator[Step]:
@@ -105,17 +106,17 @@ class BitstampFlow:
         if row.volume == 0 or row.price == 0:
             self.skipped["created without a volume or price"] += 1
             return None
-        self._open[row.order] = row.price, row.volume
+        self._open[row.order] = row.price, row.volume, row.volume
         return Add(row.order, row.time, row.side, row.price, row.volume)
 
     def _changed(self, row: _Row) -> Step | None:
         if row.order not in self._open:
             self.skipped["changed before it was created, or after it was deleted"] += 1
             return None
-        price, volume = self._open[row.order]
-        self._open[row.order] = row.price, row.volume
+        price, volume, total = self._open[row.order]
+        self._open[row.order] = row.price, row.volume, max(total, row.volume)
         if row.price != price and row.volume and row.price:
-            return Modify(row.order, row.time, row.side, row.price, row.volume)
+            return Modify(row.order, row.time, row.side, row.price, row.volume, filled=max(0, total - row.volume))
         self.skipped["changed by a fill" if row.volume < volume else "changed without an effect"] += 1
         return None
 

@@ -10,12 +10,12 @@ from redis.exceptions import RedisError
 from shared.connections import connect
 from shared.errors import Unavailable
 from shared.instrument import Instrument
-from shared.messages import CancelRequest, OrderRequest
+from shared.messages import AmendRequest, CancelRequest, OrderRequest
 from shared.settings import Settings
 from workers.ledger.holds import buy_hold
-from workers.replay.flow import ACCOUNTS_PER_SIDE, Flow, Units
+from workers.replay.flow import ACCOUNTS_PER_SIDE, AnyRequest, Flow, Units
 from workers.replay.recording import Recording
-from workers.replay.steps import Modify, Unreadable
+from workers.replay.steps import Cancel, Step, Unreadable
 from workers.replay.traffic import STALL_S, ReplayReport, Traffic
 from workers.replay.venue import Venue, accounts
 
@@ -75,17 +75,18 @@ def _check(
             continue  # the rest of the file is read all the same: it might be bad
         count += 1
         for request in trial.requests(step):
-            if isinstance(request, OrderRequest):
-                needs[request.account] += _hold(request, instrument)
+            needs[request.account] += _hold(step, request, instrument)
     if not count:
         raise Unreadable(recording.path, "", "there is nothing in it to feed")
     return count, needs
 
 
-def _hold(order: OrderRequest, instrument: Instrument) -> int:
-    if order.side == "sell":
-        return order.quantity * instrument.lot_value
-    return buy_hold(instrument, order.price, order.quantity, max(instrument.maker_fee, instrument.taker_fee))
+def _hold(step: Step, request: AnyRequest, instrument: Instrument) -> int:
+    if isinstance(request, CancelRequest) or isinstance(step, Cancel):
+        return 0
+    if step.side == "sell":
+        return request.quantity * instrument.lot_value
+    return buy_hold(instrument, request.price, request.quantity, max(instrument.maker_fee, instrument.taker_fee))
 
 
 def _await_book(venue: Venue, symbol: str) -> None:
@@ -98,14 +99,12 @@ def _await_book(venue: Venue, symbol: str) -> None:
 
 def _requests(
     recording: Recording, flow: Flow, report: ReplayReport, count: int, progress: Progress
-) -> Iterator[OrderRequest | CancelRequest]:
+) -> Iterator[AnyRequest]:
     for done, step in enumerate(islice(recording.steps(), count)):
         if done % 500 == 0:
             progress(done, count)
-        report.changes += isinstance(step, Modify)
         for request in flow.requests(step):
-            if isinstance(request, OrderRequest):
-                report.orders += 1
-            else:
-                report.cancels += 1
+            report.orders += isinstance(request, OrderRequest)
+            report.amends += isinstance(request, AmendRequest)
+            report.cancels += isinstance(request, CancelRequest)
             yield request

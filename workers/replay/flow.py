@@ -3,9 +3,10 @@
 Buyers and sellers are different accounts, so that self-trade prevention never interferes with what was recorded. All
 of them live on one account shard, because requests keep their order within one inbox only.
 
-An order of the recording is known by its ``client_id``, unique per run. A modified order is a cancel and a new order,
-also where it only got smaller and should keep its priority: the exchange has no amend yet. (Measured on the CME
-recording, leaving such an order as it is would be worse: 77% of the aggressors' fills come out equal instead of 89%.)
+An order of the recording is known by its ``client_id``, unique per run. A modified order is amended, also across the
+other side: asked for is its total, what the recorded exchange had filled included, so that it means the same where ours
+has filled another part of it. One that comes again (the next part of an iceberg) is a new order with an id of its own,
+since ours may have filled all it knew of.
 """
 
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ from fractions import Fraction
 
 from shared.errors import InvalidInput
 from shared.instrument import Instrument, plain
-from shared.messages import CancelRequest, OrderRequest, Side, TimeInForce
-from workers.replay.steps import Aggress, Cancel, Market, Step
+from shared.messages import AmendRequest, CancelRequest, OrderRequest, Side, TimeInForce
+from workers.replay.steps import Aggress, Cancel, Market, Modify, Step
 
 ACCOUNTS_PER_SIDE = 4
 """Several, because each may have a limited number of open orders."""
+
+AnyRequest = OrderRequest | AmendRequest | CancelRequest
 
 
 class Units:
@@ -72,14 +75,18 @@ class Flow:
         self._lives: dict[int, int] = {}
         self._requests = 0
 
-    def requests(self, step: Step) -> Iterator[OrderRequest | CancelRequest]:
+    def requests(self, step: Step) -> Iterator[AnyRequest]:
         """What a step asks of the exchange. Raises ``InvalidInput`` if it does not fit the instrument."""
-        if step.order in self._open:
+        is_known, goes = step.order in self._open, isinstance(step, Aggress) and not step.rests
+        if isinstance(step, Modify | Aggress) and is_known:
+            yield self._amend(step)
+            if goes:
+                yield self._cancel(step.order)
+            return
+        if is_known:
             yield self._cancel(step.order)
-        if isinstance(step, Aggress) and not step.rests:
-            yield self._order(step.order, step.side, step.price, step.quantity, "IOC")
-        elif not isinstance(step, Cancel):
-            yield self._order(step.order, step.side, step.price, step.quantity, "GTC")
+        if not isinstance(step, Cancel):
+            yield self._order(step.order, step.side, step.price, step.quantity, "IOC" if goes else "GTC")
 
     def _order(self, order: int, side: Side, price: int, quantity: int, time_in_force: TimeInForce) -> OrderRequest:
         ticks, lots = self._units.ticks(price), self._units.lots(quantity)
@@ -92,6 +99,13 @@ class Flow:
         return OrderRequest(
             self._request_id(), account, self._instrument, side, "limit", ticks, lots,
             time_in_force=time_in_force, client_id=client_id,
+        )  # fmt: skip
+
+    def _amend(self, step: Modify | Aggress) -> AmendRequest:
+        account, client_id = self._open[step.order]
+        return AmendRequest(
+            self._request_id(), account, client_id=client_id, instrument=self._instrument,
+            price=self._units.ticks(step.price), quantity=self._units.lots(step.filled + step.quantity),
         )  # fmt: skip
 
     def _cancel(self, order: int) -> CancelRequest:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from shared.settings import Settings
 from workers.replay.feed import replay
+from workers.replay.interrupt import interruptible
 from workers.replay.traffic import ReplayReport
 
 
@@ -22,7 +23,8 @@ def replay_to(
 ) -> ReplayReport:
     """Replay a file as ``feed.replay`` does, and show it. Raises ``MatchboxError``."""
     columns = TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not console.is_terminal) as bar:
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not console.is_terminal)
+    with bar, interruptible(f"the replay of {path} stopped before its end; what was sent is done, and its orders rest"):
         task = bar.add_task("replay", total=None)
         report = replay(
             settings, path, instrument, limit, rate, lambda done, total: bar.update(task, completed=done, total=total)
@@ -40,8 +42,8 @@ def table(report: ReplayReport) -> Table:
     for name, value in (
         ("orders", f"{report.orders:,}"),
         ("cancels", f"{report.cancels:,}"),
-        ("of these by changes (cancel and new order)", f"{report.changes:,}"),
-        ("cancels after the last fill", f"{report.too_late:,}"),
+        ("amends", f"{report.amends:,}"),
+        ("cancels and amends after the last fill", f"{report.too_late:,}"),
         ("trades", f"{report.trades:,}"),
         ("requests per second", f"{report.requests_per_s:,}"),
         ("request to book event, median", f"{report.latency_p50_us / 1000:,.1f} ms"),

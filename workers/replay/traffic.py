@@ -1,14 +1,14 @@
 """Keeps a bounded number of requests under way, and measures what becomes of each.
 
 One loop, one connection: fill the window, then read the ledger's log and the book's. A request leaves the window when
-the ledger has refused it, or the book has said what it did about it; so when the loop ends, the exchange is done with
-all of them. What was on its way when a connection broke is sent again: its ids make that harmless.
+the ledger has refused it, or the book has said what it did about it (of an amend, the ledger says that); so when the
+loop ends, the exchange is done with all of them. What was on its way when a connection broke is sent again: its ids
+make that harmless (an amend asks for a total, so it may be done twice).
 """
 
 import time
 from array import array
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -21,15 +21,19 @@ from shared.instrument import Instrument
 from shared.messages import (
     FIELD,
     Accepted,
+    Amended,
+    AmendFailed,
+    AmendRequest,
+    AmendRequested,
     BookEntry,
     CancelRefused,
-    CancelRequest,
     CancelRequested,
+    Change,
+    Closed,
     Done,
     Duplicate,
     LedgerEvent,
     Match,
-    OrderRequest,
     Received,
     Rejected,
     decode_book_entry,
@@ -37,6 +41,8 @@ from shared.messages import (
     encode,
 )
 from workers.ledger.settlement import movements
+from workers.replay.amends import AmendsUnderWay
+from workers.replay.flow import AnyRequest
 from workers.replay.venue import SHARD
 
 WINDOW = 512
@@ -47,15 +53,13 @@ STALL_S = 30.0
 """A cluster that does nothing for so long has stopped: longer than any worker's restart and recovery."""
 PAUSE_S = 0.2
 
-AnyRequest = OrderRequest | CancelRequest
-
 
 class ReplayReport(msgspec.Struct, kw_only=True):
     """What a replay did.
 
-    ``steps``: of the recording; ``changes``: steps that became a cancel and a new order. ``quantity``: lots traded.
-    ``too_late``: cancels of orders that were filled before. ``refused``, ``skipped``: how often, by why. Latencies in
-    microseconds, from sending a request to reading the book's event.
+    ``steps``: of the recording; ``orders``, ``cancels``, ``amends``: requests. ``quantity``: lots traded. ``too_late``:
+    cancels and amends of orders that were filled before, or by more than an amend left them. ``refused``, ``skipped``:
+    how often, by why. Latencies in microseconds, from sending a request to reading its outcome.
     """
 
     file: str
@@ -63,7 +67,7 @@ class ReplayReport(msgspec.Struct, kw_only=True):
     steps: int = 0
     orders: int = 0
     cancels: int = 0
-    changes: int = 0
+    amends: int = 0
     trades: int = 0
     quantity: int = 0
     too_late: int = 0
@@ -95,6 +99,9 @@ class Traffic:
         """Order id (of a cancel: minus the order id) -> when it was sent: the book has not answered."""
         self._early: set[int] = set()
         """What the book has answered before the ledger's answer was read."""
+        self._amends = AmendsUnderWay()
+        self._held: AnyRequest | None = None
+        """The next request, whose order has too many amends under way."""
         self._latencies = array("Q")
 
     def _end(self, log: bytes) -> bytes:
@@ -105,8 +112,8 @@ class Traffic:
         """Send all, at most ``rate`` a second, and wait for their outcomes. Raises ``Unavailable`` on a stall."""
         started = last_news = time.monotonic()
         sent, more = 0, True
-        while more or self._asked or self._awaited:
-            room = WINDOW - len(self._asked) - len(self._awaited)
+        while more or self._open():
+            room = WINDOW - self._open()
             wait_ms = BLOCK_MS
             if rate and more:
                 due = int((time.monotonic() - started) * rate) + 1 - sent
@@ -114,19 +121,35 @@ class Traffic:
             elif room < SEND_MIN:
                 room = 0
             if room > 0 and more:
-                batch = list(islice(requests, room))
-                more = len(batch) == room
+                batch, more = self._next(requests, room)
                 sent += len(batch)
                 self._send(batch)
             if self._read(wait_ms):
                 last_news = time.monotonic()
             elif time.monotonic() - last_news > STALL_S:
-                left = len(self._asked) + len(self._awaited)
                 raise Unavailable(
-                    f"the cluster has not answered for {STALL_S:g} s, {left} of {sent} requests are open; "
+                    f"the cluster has not answered for {STALL_S:g} s, {self._open()} of {sent} requests are open; "
                     '"matchbox status" shows who is missing'
                 )
         self._summarise(sent, time.monotonic() - started)
+
+    def _open(self) -> int:
+        return len(self._asked) + len(self._awaited) + len(self._amends)
+
+    def _next(self, requests: Iterator[AnyRequest], room: int) -> tuple[list[AnyRequest], bool]:
+        """At most ``room`` requests that may be sent now, and whether there are more."""
+        batch: list[AnyRequest] = []
+        while len(batch) < room:
+            request, self._held = self._held or next(requests, None), None
+            if request is None:
+                return batch, False
+            if isinstance(request, AmendRequest):
+                if not self._amends.has_room(request):
+                    self._held = request
+                    break
+                self._amends.add(request)
+            batch.append(request)
+        return batch, True
 
     def _send(self, batch: list[AnyRequest]) -> None:
         end = time.monotonic() + STALL_S
@@ -174,13 +197,26 @@ class Traffic:
             if moved.account in self._accounts:  # a fee goes to somebody else
                 key = moved.account, moved.currency
                 self.free[key] = self.free.get(key, 0) + moved.available
-        if isinstance(event, Accepted | CancelRequested | Rejected | Duplicate):
+        if isinstance(event, Accepted | AmendRequested | CancelRequested | Rejected | Duplicate):
             self._answered(event)
+        elif isinstance(event, Amended | AmendFailed):
+            sent = self._amends.answer(event.order_id, event.request_id)
+            if sent is not None:
+                self._report.too_late += isinstance(event, AmendFailed)
+                self._latencies.append(time.monotonic_ns() - sent)
+        elif isinstance(event, Closed):
+            closed = self._amends.close(event.order_id)
+            self._report.too_late += len(closed)
+            self._latencies.extend(time.monotonic_ns() - sent for sent in closed)
 
-    def _answered(self, event: Accepted | CancelRequested | Rejected | Duplicate) -> None:
+    def _answered(self, event: Accepted | AmendRequested | CancelRequested | Rejected | Duplicate) -> None:
         sent = self._asked.pop(event.request_id, None)
         if sent is None:
             return  # answered before, or a transfer
+        if isinstance(event, AmendRequested):
+            self._amends.pass_on(event, sent)
+            return
+        self._amends.refuse(event.request_id)
         if isinstance(event, Rejected) and event.reason is RejectReason.ORDER_DONE:
             self._report.too_late += 1
         elif isinstance(event, Rejected):
@@ -200,8 +236,14 @@ class Traffic:
 
     def _happened(self, entry: BookEntry, now: int) -> None:
         first = entry.events[0]
-        if not isinstance(first, Received | Done | CancelRefused) or first.account not in self._accounts:
+        if not isinstance(first, Received | Done | Change | CancelRefused) or first.account not in self._accounts:
             return
+        for event in entry.events:
+            if isinstance(event, Match):
+                self._report.trades += 1
+                self._report.quantity += event.quantity
+        if isinstance(first, Change):
+            return  # an amend, of which the ledger tells
         is_cancel = isinstance(first, CancelRefused) or (isinstance(first, Done) and first.reason == "canceled")
         key = -first.order_id if is_cancel else first.order_id
         sent = self._awaited.pop(key, None)
@@ -210,10 +252,6 @@ class Traffic:
         else:
             self._latencies.append(now - sent)
         self._report.too_late += isinstance(first, CancelRefused)
-        for event in entry.events:
-            if isinstance(event, Match):
-                self._report.trades += 1
-                self._report.quantity += event.quantity
 
     def _summarise(self, sent: int, seconds: float) -> None:
         report, ordered = self._report, sorted(self._latencies)

@@ -139,9 +139,16 @@ def test_what_cannot_be_amended(floor):
     child = {"product_id": "ETH-USD", "side": "sell", "price": "120.00", "size": "1"}
     parent = {"product_id": "ETH-USD", "side": "buy", "price": "90.00", "size": "1"}
     legs = floor.alice.call("POST", "/order-lists", {"type": "oto", "orders": [parent, child]}).json()["orders"]
-    answer = floor.alice.call("PATCH", f"/orders/{legs[1]['id']}", {"size": "2"})
+    others = floor.alice.call("POST", "/order-lists", {"type": "oto", "orders": [parent, parent]}).json()["orders"]
+    for waiting in (legs[1], others[1]):
+        answer = floor.alice.call("PATCH", f"/orders/{waiting['id']}", {"size": "2"})
+        assert (answer.status_code, answer.json()["message"]) == (
+            400,
+            "an order that waits behind another cannot be amended; cancel it instead",
+        )
+    answer = floor.alice.call("PATCH", f"/orders/{legs[0]['id']}", {"size": "0.5"})
     assert answer.status_code == 400
-    assert "the order waits for another of its list" in answer.json()["message"]
+    assert "the orders that wait behind it count on more than it would bring" in answer.json()["message"]
     trailing = floor.market_order(floor.alice, "sell", trail_bps=100)
     answer = floor.alice.call("PATCH", f"/orders/{trailing['id']}", {"stop_price": "99.00"})
     assert (answer.status_code, answer.json()["message"]) == (400, "stop_price does not go with a trailing stop")

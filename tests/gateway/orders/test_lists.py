@@ -115,6 +115,22 @@ def test_a_bracket(floor):
     assert floor.balance(floor.alice, "USD") == (Decimal(10012), Decimal(0))
 
 
+def test_a_bracket_of_one_who_has_only_money(floor):
+    """The exits are paid with what the entry brings: they are accepted before there is anything to sell."""
+    user = floor.cluster.user(USD="98")
+    parent, profit, stop = place(user, "otoco", ENTRY, PROFIT, STOP)
+    assert floor.until(user, parent["id"], "open")["status"] == "open"
+    assert floor.balance(user, "ETH") == (Decimal(0), Decimal(0))
+    sell(floor, "98.00")
+    floor.until(user, profit["id"], "open")
+    assert floor.balance(user, "ETH") == (Decimal(0), Decimal(1))
+    bid = floor.bob.order("buy", "88.00", "1", "ETH-USD")
+    floor.trade("90.00")
+    assert floor.until(user, stop["id"], "done")["done_reason"] == "filled"
+    assert floor.until(floor.bob, bid["id"], "done")["done_reason"] == "filled"
+    assert floor.balance(user, "USD") == (Decimal(88), Decimal(0))
+
+
 def test_a_list_is_all_or_nothing(floor):
     """If one order is refused, the message names it, and none was placed."""
     for orders, says in (

@@ -108,7 +108,7 @@ async def list_orders(
 ) -> Response[list[OrderAnswer]]:
     """The caller's orders, newest first."""
     caller = await gateway.authenticate(request, "view")
-    gateway.replicas.require()
+    await gateway.desk.catch_up(caller.account)
     statuses = _statuses(status)
     page = page_of(limit, before, after)
     symbol = known_product(product_id, gateway.replicas.instruments)

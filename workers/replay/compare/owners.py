@@ -12,7 +12,7 @@ class Owners:
 
     def take_away(self, order: int, comer: int) -> None:
         """An order was canceled, so that it would not meet one of its owner's."""
-        if comer not in self._taken_for:
+        if comer not in self._taken_for and comer != order:
             self._taken_for[order] = comer
 
     def accounts(self) -> dict[int, int]:
