@@ -2,7 +2,8 @@
 
 import json
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -65,3 +66,12 @@ class Browser:
     def close(self) -> None:
         """Close the connections."""
         self.http.close()
+
+
+def wait_until[T](check: Callable[[], T], timeout_s: float = 10.0) -> T:
+    """The first answer that is true."""
+    end = time.monotonic() + timeout_s
+    while not (found := check()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found

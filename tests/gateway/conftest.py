@@ -1,12 +1,15 @@
 """A running cluster for each module of tests."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import psycopg
 import pytest
 import redis
 
 from shared.schema import metadata
+from tests.gateway.browser import Browser
 from tests.harness import BTC_USD, ETH_USD, Cluster
 
 
@@ -24,3 +27,10 @@ def running_cluster(redis_server, database_server) -> Iterator[Cluster]:
         connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
     with Cluster(redis_server.url, database_server.url, [BTC_USD, ETH_USD]) as running:
         yield running
+
+
+@pytest.fixture
+def browser(cluster) -> Iterator[Callable[..., Browser]]:
+    """Opens browsers, and closes them in the end."""
+    with ExitStack() as closing:
+        yield lambda **options: closing.enter_context(contextlib.closing(Browser(cluster, **options)))

@@ -13,26 +13,12 @@ from shared import keys
 from shared.credentials import set_password
 from shared.passwords import Hasher
 from shared.schema import users
-from tests.gateway.browser import PASSWORD, Browser
+from tests.gateway.browser import PASSWORD, wait_until
 from workers.gateway.sessions import hash_of
 
 pytestmark = pytest.mark.slow
 
 ORDER = {"product_id": "BTC-USD", "side": "buy", "price": "100.00", "size": "0.01"}
-
-
-@pytest.fixture
-def browser(cluster):
-    """Opens browsers."""
-    opened = []
-
-    def open_one(**options):
-        opened.append(Browser(cluster, **options))
-        return opened[-1]
-
-    yield open_one
-    for one in opened:
-        one.close()
 
 
 @pytest.fixture
@@ -43,14 +29,6 @@ def alice(browser):
 
 def cookie_of(answer):
     (found,) = SimpleCookie(answer.headers["Set-Cookie"]).values()
-    return found
-
-
-def wait_until(check, timeout_s=5.0):
-    end = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
     return found
 
 

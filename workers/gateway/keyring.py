@@ -3,6 +3,7 @@
 What is not in memory is looked up, at a bounded rate: whoever tries unknown keys cannot keep PostgreSQL busy.
 """
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ class KeyRing:
         """Each key's secret as it was read, and opened: opening all of them at every load would take long."""
         self._unknown: dict[str | int, None] = {}
         """What was looked up in vain: once is enough, since ids are not made twice."""
+        self._reading = asyncio.Lock()
+        """One read at a time: what was read before a key was ended must not be taken after what was read since."""
         self._loaded = False
         self._second = 0
         self._lookups = 0
@@ -100,31 +103,34 @@ class KeyRing:
 
     async def refresh(self, key: str) -> None:
         """Read one key again: it may be new, or revoked. Raises ``ApiError`` 503."""
-        rows = await self._history.rows(_in_force(api_keys.c.key == key))
-        self._found.pop(key, None)
-        self._unknown.pop(key, None)
-        self._take(rows)
+        async with self._reading:
+            rows = await self._history.rows(_in_force(api_keys.c.key == key))
+            self._found.pop(key, None)
+            self._unknown.pop(key, None)
+            self._take(rows)
 
     async def refresh_user(self, account: int) -> None:
         """Read one user and their keys again. Raises ``ApiError`` 503."""
-        found = await self._history.rows(_users().where(users.c.account == account))
-        rows = await self._history.rows(_in_force(api_keys.c.account == account))
-        for key in [one.key for one in self._found.values() if one.account == account]:
-            del self._found[key]
-        self._users.pop(account, None)
-        self._unknown.pop(account, None)
-        self._take_users(found)
-        self._take(rows)
+        async with self._reading:
+            found = await self._history.rows(_users().where(users.c.account == account))
+            rows = await self._history.rows(_in_force(api_keys.c.account == account))
+            for key in [one.key for one in self._found.values() if one.account == account]:
+                del self._found[key]
+            self._users.pop(account, None)
+            self._unknown.pop(account, None)
+            self._take_users(found)
+            self._take(rows)
 
     async def load(self) -> None:
         """Read all users and keys again. Raises ``ApiError`` 503."""
-        found, rows = await self._history.rows(_users()), await self._history.rows(_in_force())
-        self._found.clear()
-        self._users.clear()
-        self._take_users(found)
-        self._take(rows)
-        self._sealed = {key: pair for key, pair in self._sealed.items() if key in self._found}
-        self._loaded = True
+        async with self._reading:
+            found, rows = await self._history.rows(_users()), await self._history.rows(_in_force())
+            self._found.clear()
+            self._users.clear()
+            self._take_users(found)
+            self._take(rows)
+            self._sealed = {key: pair for key, pair in self._sealed.items() if key in self._found}
+            self._loaded = True
 
     def _take_users(self, rows: Sequence[Row[Any]]) -> None:
         for row in rows:
