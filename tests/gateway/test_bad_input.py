@@ -1,11 +1,16 @@
 """Every route of the API's own description, with values nobody should send: a 4xx that says why, never a fault."""
 
+import contextlib
+import json
 import random
 import re
 import socket
+import time
 from urllib.parse import quote
 
+import httpx
 import pytest
+from websockets.sync.client import connect
 
 pytestmark = pytest.mark.slow
 
@@ -118,3 +123,51 @@ def test_a_request_that_is_no_http_ends_with_400(cluster):
             raw.sendall(text)
             assert raw.recv(4096)[:12] in (b"", b"HTTP/1.1 400")
     assert cluster.http.get("/time").status_code == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("target", ["/orders", "/users", "/sessions", "/api-keys", "/admin/halts"])
+def test_a_large_body_is_not_taken(cluster, target, chunked):
+    """More than 64 KiB: 413, announced or not, before it is parsed; 64 KiB are looked at."""
+    user = cluster.user()
+    for size, large in ((64 * 1024, False), (64 * 1024 + 1, True), (1024 * 1024, True)):
+        body = b'{"name": "' + b"x" * (size - 12) + b'"}'
+        content = (part for part in (body[:1000], body[1000:])) if chunked else body
+        try:
+            answer = httpx.post(cluster.url + target, content=content, headers=user.headers("POST", target, body))
+        except httpx.TransportError:
+            assert large  # it hung up while we were still talking
+            continue
+        assert (answer.status_code == 413) is large, (size, answer.text)
+        assert set(answer.json()) == {"message"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b'{"price":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        b'{"price":' + b"9" * 60_000 + b"}",
+        b'{"price":1e' + b"9" * 60_000 + b"}",
+        b'{"price":"' + b"9" * 60_000 + b'"}',
+        b'{"size":-0.' + b"0" * 60_000 + b"1}",
+        b'{"name":"\\ud800"}',
+        b"\xff\xfe" * 1000,
+        b'{"name":"a","name":"b","password":"12345678"}' + b" " * 60_000,
+    ],
+    ids=lambda body: body[:12].decode("latin-1"),
+)
+def test_what_is_made_to_hurt_a_parser_is_a_400(cluster, body):
+    """Deep nesting, endless numbers, broken text: answered quickly, in signed routes and in open ones."""
+    user = cluster.user()
+    for target in ("/orders", "/users", "/sessions"):
+        started = time.monotonic()
+        answer = cluster.http.post(target, content=body, headers=user.headers("POST", target, body))
+        assert answer.status_code in (400, 401, 200), answer.text
+        assert time.monotonic() - started < 2
+        if answer.status_code != 200:
+            assert len(answer.json()["message"]) < 300
+    with contextlib.closing(connect(cluster.url.replace("http", "ws"), close_timeout=0.2, legacy=True)) as feed:
+        feed.send(body.decode("latin-1"))
+        assert json.loads(feed.recv(timeout=5))["type"] == "error"

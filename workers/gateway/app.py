@@ -89,9 +89,8 @@ async def feed(socket: WebSocket[Any, Any, Any], gateway: Gateway) -> None:
         if visitor is not None:
             connection.know(visitor)
         while (message := await socket.receive())["type"] != "websocket.disconnect":
-            await connection.receive(message.get("text") or message.get("bytes") or "")  # type: ignore[arg-type]
-            if sender.is_closed:
-                return
+            if not sender.is_closed:  # else it may read what it was told last, and is not heard any more
+                await connection.receive(message.get("text") or message.get("bytes") or "")  # type: ignore[arg-type]
             await asyncio.sleep(0)  # a queue full of messages does not suspend: let others have their turn
     finally:
         connection.leave()
