@@ -12,6 +12,8 @@ HALTED = "matchbox:halted"
 """Hash: worker name -> why its supervisor gave it up."""
 SUPERVISORS = "matchbox:supervisors"
 """Hash: host and data folder -> JSON of what that supervisor runs and how it is, written twice a second."""
+CANCEL_ON_DISCONNECT = "matchbox:cancel-on-disconnect"
+"""Hash: session -> JSON of whose orders a gateway has promised to cancel when that session's socket ends."""
 KEYS_CHANNEL = "matchbox:api-keys"
 """Pub/sub: an API key was made or revoked (its id), a user changed (``user:`` and the account), a session ended
 (``session:`` and its hash)."""

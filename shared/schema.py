@@ -115,6 +115,8 @@ orders = Table(
         server_default="0",
         comment="the two share their holds until one is filled or closed",
     ),
+    Column("parent", BigInteger, nullable=False, server_default="0", comment="what its fills bring is held for this"),
+    Column("due", BigInteger, nullable=False, server_default="0", comment="what is still to be held out of that"),
 )
 Index("orders_by_account", orders.c.account, orders.c.order_id.desc())
 Index("orders_by_client_id", orders.c.account, orders.c.client_id, postgresql_where=orders.c.client_id != "")
@@ -160,6 +162,13 @@ list_orders = Table(
     Column("kind", Text, nullable=False, comment="oco, oto or otoco"),
     Column("position", Integer, nullable=False, comment="from 0; the parent of oto and otoco is the first"),
     Column("first_fill", Boolean, nullable=False),
+    Column(
+        "shrunk",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="self-trade prevention took some of it: a parent will never be filled whole",
+    ),
 )
 
 ORDER_STATUS = case(

@@ -37,6 +37,26 @@ def upgrade() -> None:
             comment="the two share their holds until one is filled or closed",
         ),
     )
+    op.add_column(
+        "orders",
+        sa.Column(
+            "parent",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="what its fills bring is held for this",
+        ),
+    )
+    op.add_column(
+        "orders",
+        sa.Column(
+            "due",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="what is still to be held out of that",
+        ),
+    )
     op.alter_column("resting_orders", "remaining", comment="of an iceberg: what it shows")
     op.add_column(
         "resting_orders",
@@ -78,6 +98,13 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False, comment="oco, oto or otoco"),
         sa.Column("position", sa.Integer(), nullable=False, comment="from 0; the parent of oto and otoco is the first"),
         sa.Column("first_fill", sa.Boolean(), nullable=False),
+        sa.Column(
+            "shrunk",
+            sa.Boolean(),
+            server_default="false",
+            nullable=False,
+            comment="self-trade prevention took some of it: a parent will never be filled whole",
+        ),
         sa.PrimaryKeyConstraint("order_id"),
     )
     op.create_index(op.f("ix_list_orders_instrument"), "list_orders", ["instrument"], unique=False)
@@ -92,6 +119,8 @@ def downgrade() -> None:
     op.drop_table("waiting_orders")
     op.drop_column("resting_orders", "hidden")
     op.alter_column("resting_orders", "remaining", comment=None, existing_comment="of an iceberg: what it shows")
+    op.drop_column("orders", "due")
+    op.drop_column("orders", "parent")
     op.drop_column("orders", "rival")
     op.drop_column("orders", "conditions")
     op.drop_column("instruments", "time")

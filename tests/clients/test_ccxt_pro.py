@@ -3,7 +3,10 @@
 import asyncio
 
 import ccxt.pro
+import msgspec
 import pytest
+
+from tests.harness import BTC_USD
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +77,43 @@ def test_watch_order_book(run):
     run(scenario)
 
 
+def test_watch_order_book_through_icebergs_amends_stops_and_an_auction(cluster, run):
+    """Whatever moves quantity about, a watched book shows what a fetched one does, and of an iceberg only its part."""
+
+    async def scenario(alice, bob):
+        watching = asyncio.create_task(alice.watch_order_book("BTC/USD"))
+        await started(watching)
+
+        def watched():
+            return [_rows(alice.orderbooks["BTC/USD"][side]) for side in ("bids", "asks")]
+
+        async def shows(bids, asks):
+            await until(lambda: watched() == [bids, asks])
+            book = await bob.fetch_order_book("BTC/USD")
+            assert [_rows(book["bids"]), _rows(book["asks"])] == [bids, asks]
+
+        iceberg = await bob.create_order("BTC/USD", "limit", "sell", 1, 110, {"display_size": "0.2"})
+        await watching
+        await alice.create_order("BTC/USD", "limit", "buy", 0.5, 110)
+        await shows([], [[110, 0.1]])
+        await bob.request(f"orders/{iceberg['id']}", ["private"], "PATCH", {"price": "112.00", "size": "0.8"})
+        await shows([], [[112, 0.2]])
+        await bob.create_order("BTC/USD", "limit", "buy", 1, 100)
+        await alice.create_order("BTC/USD", "limit", "sell", 0.25, 95, {"stopPrice": 105})
+        await shows([[100, 1]], [[112, 0.2]])
+        await alice.create_order("BTC/USD", "limit", "sell", 0.1, 100)
+        await shows([[100, 0.65]], [[112, 0.2]])
+        cluster.configure(msgspec.structs.replace(BTC_USD, mode="auction"))
+        await until(lambda: "auction" in cluster.http.get("/products/BTC-USD").json()["status_message"])
+        await alice.create_order("BTC/USD", "limit", "buy", 0.3, 112)
+        await shows([[112, 0.3], [100, 0.65]], [[112, 0.2]])
+        cluster.configure(BTC_USD)
+        await until(lambda: not cluster.http.get("/products/BTC-USD").json()["auction_mode"])
+        await shows([[100, 0.65]], [])
+
+    run(scenario)
+
+
 def _rows(side):
     return [row[:2] for row in side]
 
@@ -115,6 +155,29 @@ def test_watch_orders_and_my_trades(run):
         (trade,) = bob.myTrades
         assert (trade["order"], trade["side"], trade["takerOrMaker"]) == (order["id"], "buy", "taker")
         assert (trade["price"], trade["amount"], trade["fee"]["cost"]) == (130, 0.5, 0.13)
+
+    run(scenario)
+
+
+def test_watch_orders_sees_a_stop_trigger_and_all_of_an_iceberg(run):
+    """A stop is watched from when it triggers, an iceberg with its whole amount to its end."""
+
+    async def scenario(alice, bob):
+        watching = asyncio.create_task(bob.watch_orders("BTC/USD"))
+        await started(watching)
+        stop = await bob.create_order("BTC/USD", "limit", "sell", 0.5, 90, {"stopPrice": 95})
+        iceberg = await bob.create_order("BTC/USD", "limit", "sell", 1, 97, {"display_size": "0.1"})
+        await alice.create_order("BTC/USD", "limit", "buy", 0.25, 97)
+        await alice.create_order("BTC/USD", "limit", "buy", 0.5, 94)
+        await watching
+        await bob.cancel_order(iceberg["id"])
+        await bob.create_order("BTC/USD", "limit", "sell", 0.1, 94, {"stp": "cn"})
+        seen = bob.orders.hashmap["BTC/USD"]
+        await until(lambda: seen.get(stop["id"], {}).get("filled") == 0.4)
+        await until(lambda: seen[iceberg["id"]]["status"] == "canceled")
+        shown = seen[iceberg["id"]]
+        assert (shown["amount"], shown["filled"], shown["remaining"]) == (1, 0.25, 0.75)
+        assert (seen[stop["id"]]["amount"], seen[stop["id"]]["remaining"]) == (0.5, 0.1)
 
     run(scenario)
 

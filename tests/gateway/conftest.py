@@ -10,6 +10,7 @@ import redis
 
 from shared.schema import metadata
 from tests.gateway.browser import Browser
+from tests.gateway.feed_client import Client
 from tests.harness import BTC_USD, ETH_USD, Cluster
 
 
@@ -34,3 +35,10 @@ def browser(cluster) -> Iterator[Callable[..., Browser]]:
     """Opens browsers, and closes them in the end."""
     with ExitStack() as closing:
         yield lambda **options: closing.enter_context(contextlib.closing(Browser(cluster, **options)))
+
+
+@pytest.fixture
+def ws(cluster) -> Iterator[Callable[..., Client]]:
+    """Opens clients of the feed, and closes them all in the end."""
+    with ExitStack() as closing:
+        yield lambda path="/": Client(cluster, closing, path)

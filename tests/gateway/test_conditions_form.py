@@ -4,6 +4,7 @@ import pytest
 
 from shared.instrument import make_instrument
 from shared.messages import Conditions
+from workers.gateway.conditions_form import check_expiry
 from workers.gateway.errors import ApiError
 from workers.gateway.order_form import read_order
 
@@ -18,7 +19,9 @@ GTT = LIMIT | {"time_in_force": "GTT"}
 
 
 def read(fields):
-    return read_order(fields, {"BTC-USD": BTC}, "r1", 7, NOW)
+    order = read_order(fields, {"BTC-USD": BTC}, "r1", 7, NOW)
+    check_expiry(order, NOW)
+    return order
 
 
 READ = [

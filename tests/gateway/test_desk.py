@@ -1,6 +1,7 @@
 """The order desk on real ledgers and books that move only when told to: whatever comes between, the answer is right."""
 
 import asyncio
+import time
 
 import hiredis
 import pytest
@@ -15,6 +16,7 @@ from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
 from workers.gateway.market import Market
 from workers.gateway.orders import Desk
+from workers.gateway.render import iso
 from workers.gateway.replicas import Replicas
 
 BTC = coarse("BTC-USD")
@@ -196,6 +198,35 @@ def test_a_list_and_its_repeat(back):
         with pytest.raises(ApiError, match="placed before"):
             await back.do(back.desk.place_list(1, {"type": "oco", "orders": [orders[0], STOP]}))
         assert not back.inbox._waiting
+
+    run(story())
+
+
+def test_a_repeat_is_answered_though_it_would_be_too_late(back):
+    """The price has left an oco behind, or the time has passed: the first list or order is answered all the same."""
+    orders = [SELL | {"client_oid": "a"}, STOP | {"client_oid": "b"}]
+    soon = {"time_in_force": "GTT", "client_oid": "c", "price": "150"}
+
+    async def story():
+        async def caught_up(shard):
+            back.follow()
+
+        back.replicas.catch_up = caught_up
+        first = await back.do(back.desk.place_list(1, {"type": "oco", "orders": orders}))
+        until = iso(time.time_ns() + 50_000_000)
+        second = await back.do(back.desk.place(1, SELL | soon | {"cancel_after": until}))
+        back.buy(100, 1)
+        back.settle()
+        await asyncio.sleep(0.06)
+        again = await back.do(back.desk.place_list(1, {"type": "oco", "orders": orders}))
+        assert [order.id for order in again.orders] == [order.id for order in first.orders]
+        assert (await back.do(back.desk.place(1, SELL | soon | {"cancel_after": until}))).id == second.id
+        with pytest.raises(ApiError, match="must be above the last trade"):
+            await back.desk.place_list(
+                1, {"type": "oco", "orders": [SELL | {"client_oid": "d"}, orders[1] | {"client_oid": "e"}]}
+            )
+        with pytest.raises(ApiError, match=f"cancel_after {until} is not in the future"):
+            await back.desk.place(1, SELL | soon | {"cancel_after": until, "client_oid": "f"})
 
     run(story())
 

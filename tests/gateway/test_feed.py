@@ -6,12 +6,11 @@ import socket
 import struct
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from shared import keys
 from shared.messages import FIELD, OrderRequest, encode
@@ -19,41 +18,6 @@ from tests.gateway.ear import Levels, Orders
 from tests.harness import BTC_USD
 
 pytestmark = pytest.mark.slow
-
-
-class Client:
-    """A WebSocket client that keeps what it heard."""
-
-    def __init__(self, cluster, closing, path="/"):
-        url = cluster.url.replace("http", "ws") + path
-        self.socket = closing.enter_context(connect(url, max_size=None, compression=None, close_timeout=0.2))
-        self.heard = []
-
-    def send(self, **fields):
-        self.socket.send(json.dumps(fields))
-
-    def subscribe(self, *channels, products=("BTC-USD",), **fields):
-        self.send(type="subscribe", product_ids=list(products), channels=list(channels), **fields)
-        return self.until("subscriptions")
-
-    def until(self, *types, timeout_s=5.0, **wanted):
-        """The next message of a type, with these fields."""
-        end = time.monotonic() + timeout_s
-        while True:
-            message = msgspec.json.decode(self.socket.recv(timeout=max(0, end - time.monotonic())))
-            self.heard.append(message)
-            if message["type"] in types and wanted.items() <= message.items():
-                return message
-
-    def of(self, *types):
-        return [message for message in self.heard if message["type"] in types]
-
-
-@pytest.fixture
-def ws(cluster):
-    """Opens clients and closes them all in the end."""
-    with ExitStack() as closing:
-        yield lambda path="/": Client(cluster, closing, path)
 
 
 @pytest.fixture

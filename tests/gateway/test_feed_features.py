@@ -177,7 +177,7 @@ def test_every_order_of_a_user_is_told_through_all_its_states(seed):
     venue = FeatureVenue(300 + seed)
     own = venue.listen("user", account=1)
     entries = list(venue.run(ENTRIES))
-    lives = {}
+    lives: dict[str, list[str]] = {}
     for message in own.heard:
         names = ["maker_order_id", "taker_order_id"] if message["type"] == "match" else ["order_id"]
         for name in names if message["type"] != "amend_refused" else []:

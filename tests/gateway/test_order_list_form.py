@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from shared.instrument import make_instrument
 from workers.gateway.errors import ApiError
-from workers.gateway.order_list_form import read_order_list
+from workers.gateway.order_list_form import check_expiries, check_market, read_order_list
 
 BTC, ETH = make_instrument("BTC-USD", "0.01", "0.001"), make_instrument("ETH-USD", "0.01", "0.001")
+NOW = 1_700_000_000_000_000_000
 KNOWN = {one.symbol: one for one in (BTC, ETH)}
 BUY = {"product_id": "BTC-USD", "side": "buy", "price": "100", "size": "1"}
 PROFIT = {"product_id": "BTC-USD", "side": "sell", "price": "110", "size": "1"}
@@ -23,7 +24,10 @@ BREAK = {"product_id": "BTC-USD", "side": "buy", "price": "115", "stop_price": "
 
 def read(fields, last=100):
     numbers = count(1)
-    return read_order_list(fields, KNOWN, {"BTC-USD": last * 100}, lambda: f"r{next(numbers)}", 7, 0)
+    request = read_order_list(fields, KNOWN, lambda: f"r{next(numbers)}", 7, NOW)
+    check_expiries(request, NOW)
+    check_market(request, BTC, last * 100)
+    return request
 
 
 def a_list(kind, *orders, **more):
@@ -84,6 +88,10 @@ REFUSED = [
     (
         a_list("oto", BUY | {"client_oid": "a"}, STOP | {"client_oid": "a"}),
         'order 2 of the list: client_oid "a" is that of order 1',
+    ),
+    (
+        a_list("oco", STOP, PROFIT | {"time_in_force": "GTT", "cancel_after": "2023-01-01T00:00:00Z"}),
+        "order 2 of the list: cancel_after 2023-01-01T00:00:00.000000Z is not in the future",
     ),
     (a_list("oco", PROFIT, BREAK), "order 2 of the list: side buy differs from order 1's, sell"),
     (a_list("otoco", BUY, PROFIT, BREAK), "order 3 of the list: side buy differs from order 2's, sell"),

@@ -505,9 +505,10 @@ def test_scopes(cluster):
     """A key does what it was made for; the rest is a 401 that says so."""
     viewer = cluster.user(scopes=["view"], USD="10")
     assert viewer.call("GET", "/accounts").status_code == 200
-    answer = viewer.call("POST", "/orders", ORDER)
-    assert answer.status_code == 401
-    assert '"trade"' in answer.json()["message"]
+    for method, path in (("POST", "/orders"), ("PATCH", "/orders/client:x"), ("POST", "/order-lists")):
+        answer = viewer.call(method, path, ORDER)
+        assert answer.status_code == 401
+        assert '"trade"' in answer.json()["message"]
 
 
 @pytest.mark.parametrize("path", ["/accounts", "/orders", "/fills", "/fees", "/transfers", "/orders/client:x"])

@@ -1,8 +1,13 @@
 """What clients may subscribe to, and how they say so."""
 
+import re
+
 import pytest
 
-from workers.gateway.feed.subscriptions import FeedError, Subscriptions, read_end, read_wishes
+from workers.gateway.feed.book_events import PUBLIC_TYPES
+from workers.gateway.feed.description import FEED
+from workers.gateway.feed.order_entry import ACTIONS
+from workers.gateway.feed.subscriptions import CHANNELS, FeedError, Subscriptions, read_end, read_wishes
 
 KNOWN = ["BTC-USD", "ETH-USD"]
 
@@ -101,3 +106,11 @@ def test_a_channel_without_products_ends_whatever_products_are_named():
     subscriptions.add(plan(channels=["status"]))
     assert subscriptions.remove(read_end({"product_ids": ["BTC-USD"]})) == []
     assert subscriptions.remove(read_end({"channels": ["status"], "product_ids": ["BTC-USD"]})) == [("status", "")]
+
+
+def test_the_page_tells_of_every_channel_and_message():
+    """What can be subscribed to, sent and heard is described where the API is."""
+    sent = [*ACTIONS, "subscribe", "unsubscribe", "authenticate", "cancel_on_disconnect"]
+    answered = [*(f"{name}_result" for name in ACTIONS), "authenticated", "pending", "amend_refused", "error"]
+    for name in [*CHANNELS, *PUBLIC_TYPES, *sent, *answered]:
+        assert re.search(rf"\b{name}\b", FEED), name

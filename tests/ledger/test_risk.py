@@ -59,7 +59,7 @@ REFUSALS = [
     (a_limit(post_only=True, time_in_force="IOC"), R.INVALID_ORDER, "post_only does not go with time_in_force IOC"),
     (a_limit(post_only=True, time_in_force="FOK"), R.INVALID_ORDER, "post_only does not go with time_in_force FOK"),
     (a_market(quantity=5, post_only=True), R.INVALID_ORDER, "post_only does not go with a market order"),
-    (a_limit(time_in_force="GTT"), R.INVALID_ORDER, "GTT needs expires"),
+    (a_limit(time_in_force="GTT"), R.INVALID_ORDER, "GTT needs cancel_after"),
     (a_limit(quantity=1), R.QUANTITY_TOO_SMALL, "size is too small: 2 is below the minimum 4"),
     (a_market(quantity=1), R.QUANTITY_TOO_SMALL, "size is too small"),
     (a_limit(quantity=41), R.QUANTITY_TOO_LARGE, "size is too large: at most 80"),

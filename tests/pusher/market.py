@@ -34,17 +34,70 @@ PREVENTIONS: tuple[SelfTradePrevention, ...] = ("dc", "co", "cn", "cb")
 TERMS: tuple[TimeInForce, ...] = ("GTC", "GTC", "GTC", "GTC", "IOC", "FOK")
 
 
-class Market:
+class Logged:
+    """Machines whose logs are in Redis up to what ``write`` has put there. A subclass runs them."""
+
+    ledgers: list[Ledger]
+    books: dict[str, OrderBook]
+
+    def __init__(self, url):
+        self.client = connect(url)
+        self.pending = []  # (tag, payload)
+        self.lengths, self.chains = {}, {}
+        self.last = {}  # tag -> payload
+
+    def log(self, tag, payload):
+        """Remember an entry for ``write``."""
+        self.pending.append((tag, payload))
+
+    def write(self):
+        """Put the pending entries onto the logs, each log in one transaction. Answers how many there were."""
+        by_tag: dict[str, list[bytes]] = {}
+        for tag, payload in self.pending:
+            by_tag.setdefault(tag, []).append(payload)
+        for tag, payloads in by_tag.items():
+            pipe = self.client.pipeline(transaction=True)
+            for payload in payloads:
+                self.lengths[tag] = self.lengths.get(tag, 0) + 1
+                pipe.xadd(keys.log(tag), {"d": payload}, id=f"{self.lengths[tag]}-0")
+            self.last[tag] = payloads[-1]
+            self.chains[tag] = advance(self.chains.get(tag, ""), payloads)
+            pipe.hset(keys.meta(tag), mapping={"length": self.lengths[tag], "chain": self.chains[tag]})
+            pipe.execute()
+        count = len(self.pending)
+        self.pending.clear()
+        return count
+
+    def snapshots(self):
+        """The state of each machine, by tag."""
+        found = {keys.shard_tag(ledger.shard): ledger.dump() for ledger in self.ledgers}
+        return found | {keys.instrument_tag(symbol): book.dump() for symbol, book in self.books.items()}
+
+    def save_snapshots(self):
+        """Keep a snapshot of each machine; everything must be written."""
+        assert not self.pending
+        for tag, state in self.snapshots().items():
+            one = Snapshot(self.lengths[tag], self.chains[tag], hashlib.sha256(state).hexdigest(), state)
+            self.client.hset(keys.snapshot(tag), str(one.position), msgspec.msgpack.encode(one))
+
+    def bad_snapshots(self, tag):
+        """Fields of a snapshot hash that nobody may use: a damaged one, and one that is ahead of the log."""
+        state, length = self.snapshots()[tag], self.lengths[tag]
+        digest = hashlib.sha256(state).hexdigest()
+        damaged = Snapshot(length, self.chains[tag], digest, state[:-1])
+        ahead = Snapshot(length + 1, "", digest, state)
+        return {str(one.position): msgspec.msgpack.encode(one) for one in (damaged, ahead)}
+
+
+class Market(Logged):
     """Trades at random; ``write`` puts what it did since the last time onto the logs."""
 
     def __init__(self, url, seed=0, shards=1, symbols=SYMBOLS):
+        super().__init__(url)
         self.random = random.Random(seed)
-        self.client = connect(url)
         self.shards = shards
         self.ledgers = [Ledger(shard, shards) for shard in range(shards)]
         self.books = {symbol: OrderBook() for symbol in symbols}
-        self.pending = []  # (tag, payload)
-        self.lengths, self.chains = {}, {}
         self.now = 1_700_000_000_000_000_000
         self.requests = 0
         self.accounts = list(range(1, ACCOUNTS + 1))
@@ -74,21 +127,20 @@ class Market:
             shard = keys.shard_of(request.account, self.shards)
         ledger = self.ledgers[shard]
         events, commands = ledger.apply(request, self.now)
-        self.log(keys.shard_tag(shard), LedgerEntry(f"{keys.inbox(shard)} {self.requests}-0", ledger.time, events))
+        self.log(
+            keys.shard_tag(shard), encode(LedgerEntry(f"{keys.inbox(shard)} {self.requests}-0", ledger.time, events))
+        )
         for symbol, command in commands:
             book = self.books[symbol]
             entry = BookEntry(f"{keys.outbox(shard, symbol)} {self.requests}-0", command.time, book.apply(command))
-            self.log(keys.instrument_tag(symbol), entry)
+            self.log(keys.instrument_tag(symbol), encode(entry))
             if isinstance(command, Configure):
                 continue
             for other in self.ledgers:
                 if settled := other.settle(symbol, entry, self.now):
-                    self.log(keys.shard_tag(other.shard), LedgerEntry(f"{symbol} {self.requests}", other.time, settled))
+                    answer = LedgerEntry(f"{symbol} {self.requests}", other.time, settled)
+                    self.log(keys.shard_tag(other.shard), encode(answer))
         return events[0]
-
-    def log(self, tag, entry):
-        """Remember an entry for ``write``."""
-        self.pending.append((tag, encode(entry)))
 
     def trade(self, count):
         """Make ``count`` random requests."""
@@ -123,40 +175,3 @@ class Market:
             order.price = 10_000 + self.random.randint(-40, 40)
             order.time_in_force = choice(TERMS)
         return order
-
-    def write(self):
-        """Put the pending entries onto the logs, each log in one transaction. Answers how many there were."""
-        by_tag: dict[str, list[bytes]] = {}
-        for tag, payload in self.pending:
-            by_tag.setdefault(tag, []).append(payload)
-        for tag, payloads in by_tag.items():
-            pipe = self.client.pipeline(transaction=True)
-            for payload in payloads:
-                self.lengths[tag] = self.lengths.get(tag, 0) + 1
-                pipe.xadd(keys.log(tag), {"d": payload}, id=f"{self.lengths[tag]}-0")
-            self.chains[tag] = advance(self.chains.get(tag, ""), payloads)
-            pipe.hset(keys.meta(tag), mapping={"length": self.lengths[tag], "chain": self.chains[tag]})
-            pipe.execute()
-        count = len(self.pending)
-        self.pending.clear()
-        return count
-
-    def snapshots(self):
-        """The state of each machine, by tag."""
-        found = {keys.shard_tag(ledger.shard): ledger.dump() for ledger in self.ledgers}
-        return found | {keys.instrument_tag(symbol): book.dump() for symbol, book in self.books.items()}
-
-    def save_snapshots(self):
-        """Keep a snapshot of each machine; everything must be written."""
-        assert not self.pending
-        for tag, state in self.snapshots().items():
-            one = Snapshot(self.lengths[tag], self.chains[tag], hashlib.sha256(state).hexdigest(), state)
-            self.client.hset(keys.snapshot(tag), str(one.position), msgspec.msgpack.encode(one))
-
-    def bad_snapshots(self, tag):
-        """Fields of a snapshot hash that nobody may use: a damaged one, and one that is ahead of the log."""
-        state, length = self.snapshots()[tag], self.lengths[tag]
-        digest = hashlib.sha256(state).hexdigest()
-        damaged = Snapshot(length, self.chains[tag], digest, state[:-1])
-        ahead = Snapshot(length + 1, "", digest, state)
-        return {str(one.position): msgspec.msgpack.encode(one) for one in (damaged, ahead)}

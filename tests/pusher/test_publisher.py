@@ -5,12 +5,13 @@ import contextlib
 import json
 import re
 
+import msgspec
 import pytest
 
 from shared import keys
 from shared.connections import connect_async
 from shared.instrument import money_text, price_text, quantity_text
-from shared.messages import OrderRequest, TransferRequest
+from shared.messages import AmendRequest, Conditions, OrderListRequest, OrderRequest, TransferRequest
 from shared.order_id import to_uuid
 from shared.settings import Settings
 from tests.pusher.market import Market
@@ -185,11 +186,157 @@ def test_order_updates_follow_each_order(redis_url):
     assert last["order_id"] == to_uuid(1 << 8)
     assert last | {"order_id": "", "time": ""} == {
         "account": 1, "order_id": "", "client_id": "mine", "instrument": "BTC-USD", "side": "buy",
-        "order_type": "limit",
-        "status": "done", "done_reason": "filled", "price": "90.00", "quantity": "3.0000", "filled": "3.0000",
+        "order_type": "limit", "status": "done", "done_reason": "filled", "cause": "", "stop": "", "stop_price": "",
+        "price": "90.00", "quantity": "3.0000", "filled": "3.0000",
         "remaining": "0.0000", "executed_value": "270.0000000000", "fees": "0.2700000000", "time": "",
     }  # fmt: skip
     assert [u["status"] for u in updates if u["account"] == 2] == ["pending", "done"]
+
+
+def told_of(redis_url, requests, prepare=()):
+    """The order updates of each account while ``requests`` are done one by one, after those of ``prepare``."""
+    market = Market(redis_url)
+    for request in prepare:
+        market.request(request)
+
+    async def scenario():
+        market.write()
+        async with lanes(redis_url, "order.updates") as (publisher, ear):
+            for request in requests:
+                market.request(request)
+                market.write()
+                await publish_all(publisher)
+            return ear.on("order.updates")
+
+    found: dict[int, list[dict]] = {}
+    for update in asyncio.run(scenario()):
+        found.setdefault(update["account"], []).append(update)
+    return found
+
+
+def limit(request_id, account, side, price, quantity, **more):
+    """A limit order for bitcoin; ``price`` and ``quantity`` in whole units."""
+    fields = {name: more.pop(name) for name in ("order_type", "time_in_force") if name in more}
+    conditions = Conditions(**more) if more else None
+    order = OrderRequest(request_id, account, "BTC-USD", side, "limit", price * 100, quantity * 10_000)
+    return msgspec.structs.replace(order, conditions=conditions, **fields)
+
+
+def test_order_updates_tell_of_stops(redis_url):
+    """A stop is active while it sleeps, and where it stands is told, also when it is amended or trails."""
+    trade = [limit("s", 3, "sell", 100, 5), limit("b", 4, "buy", 100, 2)]
+    told = told_of(
+        redis_url,
+        [
+            limit("stop", 1, "sell", 90, 1, stop="loss", stop_price=9_500),
+            limit("trailing", 2, "sell", 0, 1, order_type="market", stop="loss", trail=300),
+            AmendRequest("amend", 1, client_id="", order_id=3 << 8, stop_price=9_900),
+            limit("lower", 5, "buy", 98, 2),
+            limit("hit", 6, "sell", 98, 1),
+        ],
+        trade,
+    )
+    assert [(u["status"], u["stop"], u["stop_price"], u["price"]) for u in told[1]] == [
+        ("pending", "loss", "95.00", "90.00"),
+        ("active", "loss", "95.00", "90.00"),
+        ("active", "loss", "99.00", "90.00"),
+        ("done", "loss", "99.00", "90.00"),
+    ]
+    assert [(u["status"], u["stop_price"]) for u in told[2]] == [("pending", ""), ("active", "97.00")]
+
+
+def test_order_updates_tell_of_lists_icebergs_and_amends(redis_url):
+    """Who waits in a list is pending; the next part of an iceberg is no news; an amend shows the new terms."""
+    told = told_of(
+        redis_url,
+        [
+            OrderListRequest(
+                "list", 1, "BTC-USD", "oto", [limit("parent", 1, "buy", 90, 1), limit("child", 1, "sell", 95, 1)]
+            ),
+            limit("iceberg", 2, "sell", 90, 5, display_quantity=10_000),
+            limit("taker", 3, "buy", 90, 2),
+            AmendRequest("amend", 2, client_id="", order_id=3 << 8, price=9_100, quantity=60_000),
+            limit("gone", 4, "buy", 90, 1, time_in_force="FOK"),
+        ],
+    )
+    parent, child = ([u for u in told[1] if u["side"] == side] for side in ("buy", "sell"))
+    assert [u["status"] for u in parent] == ["pending", "open", "done"]
+    assert [u["status"] for u in child] == ["pending", "open"]
+    assert [(u["status"], u["price"], u["quantity"], u["remaining"]) for u in told[2]] == [
+        ("pending", "90.00", "5.0000", "5.0000"),
+        ("open", "90.00", "5.0000", "4.0000"),
+        ("open", "90.00", "5.0000", "4.0000"),
+        ("open", "90.00", "5.0000", "2.0000"),
+        ("open", "91.00", "6.0000", "3.0000"),
+    ]
+    assert [(u["status"], u["done_reason"], u["cause"]) for u in told[4]] == [
+        ("pending", "", ""),
+        ("done", "canceled", "fill_or_kill"),
+    ]
+
+
+def test_live_updates_tell_what_an_auction_would_trade(redis_url):
+    """While orders collect, each update has the mode and what would trade, if anything; its trades are marked."""
+    market = Market(redis_url)
+
+    async def scenario():
+        market.write()
+        async with lanes(redis_url, "BTC-USD.live") as (publisher, ear):
+            ear.heard.clear()
+            for step in (
+                lambda: market.configure("BTC-USD", mode="auction"),
+                lambda: market.request(limit("b", 1, "buy", 91, 3)),
+                lambda: market.request(limit("s", 2, "sell", 90, 4)),
+                lambda: market.configure("BTC-USD"),
+            ):
+                step()
+                market.write()
+                await publish_all(publisher)
+            return ear.on("BTC-USD.live")
+
+    heard = asyncio.run(scenario())
+    nothing = {"price": "", "quantity": "", "imbalance": ""}
+    assert [(update["mode"], update["auction"]) for update in heard] == [
+        ("auction", nothing),
+        ("auction", nothing),
+        ("auction", {"price": "90.00", "quantity": "3.0000", "imbalance": "-1.0000"}),
+        ("online", None),
+    ]
+    assert [(trade["price"], trade["auction"]) for trade in heard[-1]["trades"]] == [("90.00", True)]
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_log_that_began_again_is_followed_again(redis_url, grows):
+    """When Redis has lost everything (FLUSHALL), and whatever was written since, replicas follow what there is now."""
+    market = Market(redis_url)
+
+    async def scenario():
+        market.write()
+        async with lanes(redis_url) as (publisher, ear):
+            market.trade(50)
+            market.write()
+            await publish_all(publisher)
+            market.client.flushall()
+            again = Market(redis_url, seed=1)
+            for _ in range(200 if grows else 1):  # which the old ledger could follow as well
+                again.request(TransferRequest(again.request_id(), 1, "USD", 10**9))
+            again.write()
+            await asyncio.sleep(1.1)
+            await publish_all(publisher)
+            ear.heard.clear()
+            for step in (lambda: again.request(TransferRequest("last", 1, "USD", 10**9)), lambda: again.trade(20)):
+                step()
+                again.write()
+                await publish_all(publisher)
+                balance = again.ledgers[0].balances(1)["USD"].available
+                told = [one for one in ear.on("balance.updates") if (one["account"], one["currency"]) == (1, "USD")]
+                assert told[-1]["available"] == money_text(balance, 10)
+            return publisher, ear, again
+
+    publisher, ear, again = asyncio.run(scenario())
+    assert publisher.error == ""
+    for symbol, book in again.books.items():
+        assert ear.on(f"{symbol}.live")[-1]["sequence"] == book.sequence
 
 
 @pytest.mark.parametrize("shards", [1, 2])

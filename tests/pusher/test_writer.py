@@ -19,8 +19,10 @@ from shared.messages import OrderRequest, TransferRequest
 from shared.schema import metadata
 from shared.settings import Settings
 from tests.pusher.dying_writer import POINTS
+from tests.pusher.features import FeatureMarket
 from tests.pusher.market import SYMBOLS, Market
-from tests.pusher.mirror import assert_mirrors, positions_published, rows
+from tests.pusher.mirror import assert_mirrors, positions_published
+from tests.pusher.rows import rows
 from workers.pusher.writer import Displaced, Writer
 
 ROOT = Path(__file__).parents[2]
@@ -64,10 +66,28 @@ def test_rows_are_the_fold_of_the_logs(redis_url, database_url, batch, shards):
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("shards", "batch"), [(1, 5000), (1, 3), (3, 1), (2, 60)])
+def test_rows_are_the_fold_of_logs_of_every_kind(redis_url, database_url, batch, shards):
+    """The same with stops, icebergs, lists, amends, expiry and auctions; the rows alone make the books again."""
+    market = FeatureMarket(redis_url, seed=f"{shards} {batch}", shards=shards)
+
+    async def scenario():
+        async with writer_for(redis_url, database_url, slow_batch=batch, shards=shards) as writer:
+            for count in (150, 150, 150, 0):
+                market.trade(count) if count else market.settle()
+                market.write()
+                await write_all(writer)
+                assert writer.error == ""
+                assert_mirrors(database_url, market)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_exactly_once_when_cancelled_anywhere(redis_url, database_url, seed):
     """Writers that are cancelled after random times, each followed by a new one, write each entry once."""
-    market, dice = Market(redis_url, seed=seed), random.Random(seed)
+    market = (Market, FeatureMarket)[seed % 2](redis_url, seed=seed)
+    dice = random.Random(seed)
 
     async def scenario():
         for _ in range(25):
@@ -88,7 +108,7 @@ def test_exactly_once_when_cancelled_anywhere(redis_url, database_url, seed):
 @pytest.mark.parametrize("point", POINTS)
 def test_exactly_once_when_killed(redis_url, database_url, point):
     """A writer killed (SIGKILL) at each step of a batch, the first or a later one, leaves no row lost or doubled."""
-    market = Market(redis_url, seed=1)
+    market = FeatureMarket(redis_url, seed=POINTS.index(point))
     settings = Settings(redis_url=redis_url, database_url=database_url, slow_batch=60)
     for count in (1, 3):
         market.trade(200)

@@ -254,6 +254,18 @@ def test_orders_from_before_the_recording(run):
     assert (report.from_before, report.orders_from_before, report.mended) == (2, 3, {})
 
 
+def test_an_iceberg_from_before_the_recording(run):
+    """What its first fill did (it showed a new part, at the back) is told only by what it gives later."""
+    report = run(
+        ("A", "A", 101, 2, 7),
+        ("T", "B", 101, 1, 20, 0), ("F", "A", 101, 1, 2, 0), ("M", "A", 101, 1, 2),
+        ("T", "B", 101, 2, 21, 0), ("F", "A", 101, 2, 7, 0), ("C", "A", 101, 2, 7),
+        ("T", "B", 101, 2, 22, 0), ("F", "A", 101, 2, 2, 0), ("M", "A", 101, 1, 2),
+    )  # fmt: skip
+    assert_equal(report, 3)
+    assert (report.icebergs, report.orders_from_before, report.mended) == (1, 1, {})
+
+
 def test_an_event_without_its_beginning_or_end(run):
     """A recording that is cut out of a longer one may begin and end within an event: neither is compared."""
     report = run(

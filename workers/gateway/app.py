@@ -2,6 +2,8 @@
 
 import asyncio
 from http import HTTPStatus
+from os import getpid
+from socket import gethostname
 from typing import Any
 
 import msgspec
@@ -19,6 +21,7 @@ from workers.gateway.context import BODY_MAX, Gateway
 from workers.gateway.control import Control
 from workers.gateway.description import openapi
 from workers.gateway.errors import ApiError
+from workers.gateway.feed.cancel_on_disconnect import CancelOnDisconnect
 from workers.gateway.feed.connection import Connection
 from workers.gateway.feed.hub import Hub
 from workers.gateway.feed.socket import FeedSocket, transport_of
@@ -64,9 +67,12 @@ def create_gateway(
     watch = Watch(client, keyring, sessions, gate, sockets)
     people = People(client, history, keyring, watch, Attempts(client), Passwords(settings), server_key)
     control = Control(client, inbox, replicas, settings.shards)
+    worker = (f"gateway:{number}", gethostname(), getpid())
+    promises = CancelOnDisconnect(client, inbox, replicas, settings.shards, *worker)
     return Gateway(
-        number, settings, inbox, hub, history, replicas, desk, gate, rates, sessions, sockets, watch, people, control
-    )
+        number, settings, inbox, hub, history, replicas, desk, gate, rates, sessions, sockets, watch, people, control,
+        promises,
+    )  # fmt: skip
 
 
 @websocket(["/", "/ws"])
@@ -84,7 +90,7 @@ async def feed(socket: WebSocket[Any, Any, Any], gateway: Gateway) -> None:
     figures.SOCKETS.inc()
     sender = FeedSocket(transport_of(scope))
     gateway.sockets.enter(sender, address)
-    connection = Connection(sender, scope, gateway.hub, gateway.replicas, gateway.gate, gateway.sockets)
+    connection = Connection(sender, scope, gateway)
     try:
         if visitor is not None:
             connection.know(visitor)
@@ -93,9 +99,9 @@ async def feed(socket: WebSocket[Any, Any, Any], gateway: Gateway) -> None:
                 await connection.receive(message.get("text") or message.get("bytes") or "")  # type: ignore[arg-type]
             await asyncio.sleep(0)  # a queue full of messages does not suspend: let others have their turn
     finally:
-        connection.leave()
         gateway.sockets.leave(sender)
         figures.SOCKETS.dec()
+        await connection.leave()
 
 
 async def _turn_away(socket: WebSocket[Any, Any, Any], error: ApiError) -> None:

@@ -116,12 +116,16 @@ def _expires(fields: dict[str, object], order: OrderRequest, is_stop: bool, now_
         raise bad_request(
             f'cancel_after "{text[:40]}" is not one of min, hour, day, nor an instant as in 2030-01-31T12:00:00Z'
         )
-    found = instant_ns(text, "cancel_after")
-    if found <= now_ns:
+    return instant_ns(text, "cancel_after")
+
+
+def check_expiry(order: OrderRequest, now_ns: int) -> None:
+    """An order must not have ended already. Raises ``ApiError`` 400."""
+    expires = order.conditions.expires if order.conditions is not None else 0
+    if 0 < expires <= now_ns:
         raise bad_request(
-            f'cancel_after "{text[:40]}" is not in the future: it is {iso(now_ns)} here; send a later one'
+            f"cancel_after {iso(expires)} is not in the future: it is {iso(now_ns)} here; send a later time"
         )
-    return found
 
 
 # --- sizes -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from shared.settings import Settings
 from workers.gateway.auth import Caller
 from workers.gateway.control import Control
 from workers.gateway.errors import ApiError, bad_request
+from workers.gateway.feed.cancel_on_disconnect import CancelOnDisconnect
 from workers.gateway.feed.hub import Hub
 from workers.gateway.gate import Gate
 from workers.gateway.history import History
@@ -44,6 +45,7 @@ class Gateway(msgspec.Struct, frozen=True):
     watch: Watch
     people: People
     control: Control
+    cancel_on_disconnect: CancelOnDisconnect
 
     def shard(self, account: int) -> int:
         """The shard that keeps an account."""

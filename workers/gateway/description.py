@@ -11,6 +11,7 @@ from litestar.openapi.config import OpenAPIConfig
 from workers.gateway import account_bodies, order_bodies
 from workers.gateway.account_bodies import HaltBody, KeyBody, ModeBody, ProductBody, UserBody, UserChangeBody
 from workers.gateway.book_answer import BookAnswer
+from workers.gateway.feed.description import FEED
 from workers.gateway.order_answer import OrderAnswer, OrderListAnswer
 from workers.gateway.order_bodies import AmendBody, OrderBody, OrderListBody
 from workers.gateway.products import Product
@@ -31,11 +32,10 @@ Every error is {"message": "..."}. 400: the request cannot be used; 401: the sig
 seconds; 503: something is away, try again.
 
 Beyond the dialect, and in its style: take-profit (stop with the other direction), trailing stops, icebergs, min_size,
-PATCH /orders/{id} to amend, POST /order-lists, DELETE /orders by side, call auctions.
+PATCH /orders/{id} to amend, POST /order-lists, DELETE /orders by side, call auctions;
+orders over the WebSocket, and cancel on disconnect.
 
-WebSocket feed at / and /ws: {"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["level2", "matches"]}.
-Channels: full, level2, level2_batch, matches, ticker, ticker_batch, user (signed, or by session), heartbeat, status.
-If the key or session ends, so does the socket, with close code 1008. 429 for a handshake: too many are open."""
+"""
 
 _ERRORS = {
     "400": "the request cannot be used; the message says why",
@@ -68,7 +68,7 @@ _ANSWERS = (BookAnswer, OrderAnswer, OrderListAnswer, Product)
 @cache
 def openapi(routes: tuple[Any, ...]) -> bytes:
     """The document for these routes, as JSON. Built at the first request: it takes a moment, and few ask."""
-    config = OpenAPIConfig(title="Matchbox", version=VERSION, description=ABOUT, use_handler_docstrings=True)
+    config = OpenAPIConfig(title="Matchbox", version=VERSION, description=ABOUT + FEED, use_handler_docstrings=True)
     known = {"gateway": Provide(lambda: None, sync_to_thread=False)}  # so that it is not taken for a parameter
     app = Litestar(list(routes), dependencies=known, openapi_config=config, logging_config=None)
     api: dict[str, Any] = app.openapi_schema.to_schema()

@@ -21,6 +21,7 @@ class _Place(msgspec.Struct):
 
     address: str
     caller: Caller | None = None
+    used: bool = False
 
 
 class OpenSockets:
@@ -73,6 +74,17 @@ class OpenSockets:
     def sessions(self) -> set[str]:
         """The sessions (hashes of their ids) that have a socket."""
         return {place.caller.session for place in self._places.values() if place.caller and place.caller.session}
+
+    def note_use(self, socket: FeedSocket) -> None:
+        """The socket's owner has just done something by it."""
+        self._places[socket].used = True
+
+    def used_sessions(self) -> set[str]:
+        """The sessions whose sockets were used since this was asked last."""
+        found = {place.caller.session for place in self._places.values() if place.used and place.caller}
+        for place in self._places.values():
+            place.used = False
+        return found - {""}
 
     def end_sessions(self, hashes: Collection[str]) -> None:
         """Close the sockets of these sessions."""

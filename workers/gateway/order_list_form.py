@@ -7,6 +7,7 @@ import msgspec
 
 from shared.instrument import Instrument, price_text
 from shared.messages import ListKind, OrderListRequest, OrderRequest
+from workers.gateway.conditions_form import check_expiry
 from workers.gateway.errors import ApiError, bad_request
 from workers.gateway.json_input import choice_field, refuse_unknown
 from workers.gateway.order_bodies import OrderListBody
@@ -22,15 +23,11 @@ RIVALS: dict[str, slice] = {"oco": slice(0, 2), "oto": slice(0, 0), "otoco": sli
 def read_order_list(
     fields: dict[str, object],
     instruments: Mapping[str, Instrument],
-    last_prices: Mapping[str, int],
     new_id: Callable[[], str],
     account: int,
     now_ns: int,
 ) -> OrderListRequest:
-    """The list in a decoded body; its request id is that of its first order. Raises ``ApiError`` 400.
-
-    ``last_prices`` (ticks) are those of the last trades, which the two orders of an oco have to lie around.
-    """
+    """The list in a decoded body; its request id is that of its first order. Raises ``ApiError`` 400."""
     known = OrderListBody.__struct_fields__
     refuse_unknown(fields, known, "an order list", ", ".join(known))
     kind = choice_field(fields, "type", _KINDS)
@@ -43,10 +40,8 @@ def read_order_list(
         if order.instrument != symbol:
             raise bad_request(f"{_which(at)}product_id {order.instrument} differs from the first order's, {symbol}")
     _check_client_ids(orders)
-    rivals = orders[RIVALS[kind]]
-    if rivals:
-        last_price = last_prices.get(symbol, 0) if kind == "oco" else 0  # the others go live later
-        _check_rivals(rivals, RIVALS[kind].start + 1, instruments[symbol], last_price)
+    if orders[RIVALS[kind]]:
+        _check_rivals(orders[RIVALS[kind]], RIVALS[kind].start + 1, instruments[symbol])
     return OrderListRequest(
         orders[0].request_id, account, symbol, kind, orders, first_fill  # type: ignore[arg-type]  # one of the literals
     )  # fmt: skip
@@ -96,22 +91,23 @@ def _check_client_ids(orders: list[OrderRequest]) -> None:
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where an order waits: on which side of the market, and at which price (ticks; 0: it trails)."""
+    """Where the ``at``-th order waits: on which side of the market, and at which price (ticks; 0: it trails)."""
 
+    at: int
     above: bool
     price: int
     name: str
 
 
-def place_of(order: OrderRequest) -> Place:
+def place_of(order: OrderRequest, at: int) -> Place:
     """A limit or take-profit waits where the price would be better for it, a stop where it would be worse."""
     conditions = order.conditions
     if conditions is None or not conditions.stop:
-        return Place(order.side == "sell", order.price, "price")
-    return Place(conditions.stop == "entry", conditions.stop_price, "stop_price")
+        return Place(at, order.side == "sell", order.price, "price")
+    return Place(at, conditions.stop == "entry", conditions.stop_price, "stop_price")
 
 
-def _check_rivals(rivals: list[OrderRequest], first: int, instrument: Instrument, last_price: int) -> None:
+def _check_rivals(rivals: list[OrderRequest], first: int, instrument: Instrument) -> None:
     """Two orders of which one cancels the other: one side, one above and one below the market, both able to wait."""
     if rivals[0].side != rivals[1].side:
         raise bad_request(
@@ -123,31 +119,50 @@ def _check_rivals(rivals: list[OrderRequest], first: int, instrument: Instrument
             raise bad_request(
                 f"{_which(at)}type market never waits, so it cannot be canceled by another: send type limit, or a stop"
             )
-    places = [place_of(order) for order in rivals]
-    if places[0].above == places[1].above:
-        where = "above" if places[0].above else "below"
+    upper, lower = _straddling(rivals, first)
+    if upper.price and lower.price and upper.price <= lower.price:
         raise bad_request(
-            f"orders {first} and {first + 1} of the list both wait {where} the market, so they do not straddle it: "
-            f"send a limit or take-profit, and a stop"
+            f"{_which(upper.at)}{upper.name} {price_text(instrument, upper.price)} must be above order {lower.at}'s "
+            f"{lower.name}, {price_text(instrument, lower.price)}"
         )
-    upper, lower = sorted(zip(places, (first, first + 1), strict=True), key=lambda one: not one[0].above)
-    _check_straddle(upper, lower, instrument, last_price)
 
 
-def _check_straddle(upper: tuple[Place, int], lower: tuple[Place, int], instrument: Instrument, last: int) -> None:
-    above, below = upper[0], lower[0]
-    if above.price and below.price and above.price <= below.price:
+def _straddling(rivals: list[OrderRequest], first: int) -> tuple[Place, Place]:
+    """The one that waits above the market, and the one below."""
+    one, other = (place_of(order, at) for at, order in enumerate(rivals, first))
+    if one.above == other.above:
         raise bad_request(
-            f"{_which(upper[1])}{above.name} {price_text(instrument, above.price)} must be above order {lower[1]}'s "
-            f"{below.name}, {price_text(instrument, below.price)}"
+            f"orders {first} and {first + 1} of the list both wait {'above' if one.above else 'below'} the market, so "
+            "they do not straddle it: send a limit or take-profit, and a stop"
         )
-    if last and 0 < above.price <= last:
+    return (one, other) if one.above else (other, one)
+
+
+def check_market(request: OrderListRequest, instrument: Instrument, last_price: int) -> None:
+    """The two orders of an oco, which are live at once, lie around the last trade (ticks; 0: none yet).
+
+    Raises ``ApiError`` 400.
+    """
+    if request.kind != "oco" or not last_price:
+        return
+    upper, lower = _straddling(request.orders, 1)
+    last = price_text(instrument, last_price)
+    if 0 < upper.price <= last_price:
+        shown = price_text(instrument, upper.price)
         raise bad_request(
-            f"{_which(upper[1])}{above.name} {price_text(instrument, above.price)} must be above the last trade, "
-            f"{price_text(instrument, last)}: it would not wait"
+            f"{_which(upper.at)}{upper.name} {shown} must be above the last trade, {last}: it would not wait"
         )
-    if last and below.price >= last:
+    if lower.price >= last_price:
+        shown = price_text(instrument, lower.price)
         raise bad_request(
-            f"{_which(lower[1])}{below.name} {price_text(instrument, below.price)} must be below the last trade, "
-            f"{price_text(instrument, last)}: it would not wait"
+            f"{_which(lower.at)}{lower.name} {shown} must be below the last trade, {last}: it would not wait"
         )
+
+
+def check_expiries(request: OrderListRequest, now_ns: int) -> None:
+    """No order of the list has ended already. Raises ``ApiError`` 400."""
+    for at, order in enumerate(request.orders, 1):
+        try:
+            check_expiry(order, now_ns)
+        except ApiError as error:
+            raise ApiError(error.status, f"{_which(at)}{error}") from None

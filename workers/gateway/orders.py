@@ -28,14 +28,22 @@ from shared.messages import (
 )
 from shared.order_id import from_uuid, to_uuid
 from workers.gateway.amending import amend_failure, has_ended
-from workers.gateway.errors import bad_request, order_already_done, order_not_found, product_not_found, refusal
+from workers.gateway.conditions_form import check_expiry
+from workers.gateway.errors import (
+    ApiError,
+    bad_request,
+    order_already_done,
+    order_not_found,
+    product_not_found,
+    refusal,
+)
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
 from workers.gateway.json_input import choice_field
 from workers.gateway.known_orders import KnownOrder, shard_of_order
 from workers.gateway.order_answer import OrderAnswer, OrderListAnswer, order_answer
 from workers.gateway.order_form import client_id, read_amend, read_order
-from workers.gateway.order_list_form import read_order_list
+from workers.gateway.order_list_form import check_expiries, check_market, read_order_list
 from workers.gateway.replicas import Replicas
 
 CANCEL_WAIT_S = 1.0
@@ -58,23 +66,41 @@ class Desk:
     async def place(self, account: int, fields: dict[str, object]) -> OrderAnswer:
         """Place an order (``OrderBody``). A second one with the same client id is not placed: the first is answered."""
         self._replicas.require()
-        number, now_ns = self._inbox.request_id(), time.time_ns()
-        event = await self._ask(read_order(fields, self._replicas.instruments, number, account, now_ns))
+        now_ns = time.time_ns()
+        request = read_order(fields, self._replicas.instruments, self._inbox.request_id(), account, now_ns)
+        await self._check(account, [request], lambda: check_expiry(request, now_ns))
+        event = await self._ask(request)
         assert isinstance(event, (Accepted, Duplicate)), event
         return self.answer(await self._find_by_id(account, event.order_id))
 
     async def place_list(self, account: int, fields: dict[str, object]) -> OrderListAnswer:
         """Place an order list (``OrderListBody``): all of its orders, or none. A repeat answers the first ones."""
-        ledger = self._replicas.ledger(account)
-        request = read_order_list(
-            fields, ledger.instruments, ledger.last_prices, self._inbox.request_id, account, time.time_ns()
-        )
+        ledger, now_ns = self._replicas.ledger(account), time.time_ns()
+        request = read_order_list(fields, ledger.instruments, self._inbox.request_id, account, now_ns)
+        symbol = request.instrument
+
+        def check() -> None:
+            check_expiries(request, now_ns)
+            check_market(request, ledger.instruments[symbol], ledger.last_prices.get(symbol, 0))
+
+        await self._check(account, request.orders, check)
         found = []
         for event in await self._ask_list(request):
             assert isinstance(event, (Accepted, Duplicate)), event
             found.append(self.answer(await self._find_by_id(account, event.order_id)))
         trigger = "first_fill" if request.first_fill else "full_fill"
         return OrderListAnswer(request.kind, found, UNSET if request.kind == "oco" else trigger)
+
+    async def _check(self, account: int, orders: list[OrderRequest], check: Callable[[], None]) -> None:
+        """Whether it is not too late for new orders; for repeats it never is, since the first ones are answered."""
+        try:
+            check()
+        except ApiError:
+            shard = keys.shard_of(account, self._shards)
+            await self._replicas.catch_up(shard)
+            ledger = self._replicas.ledgers[shard]
+            if not any(order.client_id and ledger.by_client_id(account, order.client_id) for order in orders):
+                raise
 
     async def amend(self, account: int, reference: str, fields: dict[str, object]) -> OrderAnswer:
         """Change an order (``AmendBody``), and answer it as it stands when its book has done so."""

@@ -115,6 +115,7 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
             gateway.inbox.send_forever(),
             gateway.inbox.expire_forever(),
             gateway.hub.tell_forever(),
+            gateway.cancel_on_disconnect.keep_for_others_forever(),
             beat_forever(gateway, client),
         )
     ]

@@ -69,9 +69,11 @@ class Sessions:
 
     async def find(self, session_id: str) -> Session | None:
         """The session with this id, which is used hereby; None if there is none (any more). Raises ``ApiError`` 503."""
-        if len(session_id) != ID_CHARS:
-            return None
-        key, now = keys.session(hash_of(session_id)), time.time_ns()
+        return await self.use(hash_of(session_id)) if len(session_id) == ID_CHARS else None
+
+    async def use(self, hashed: str) -> Session | None:
+        """The same, by the hash of the id."""
+        key, now = keys.session(hashed), time.time_ns()
         with redis_is_away(_WHAT):
             pipe = self._client.pipeline(transaction=False)
             pipe.get(key)

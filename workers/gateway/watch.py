@@ -6,6 +6,7 @@ What is announced may be missed, since pub/sub keeps nothing. Keys and users are
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -71,9 +72,8 @@ class Watch:
         """Show out whose session has come to its end, or has ended without our hearing of it."""
         while True:
             await asyncio.sleep(SESSIONS_S)
-            if asked := self._sockets.sessions():
-                try:
-                    ended = await self._sessions.ended(asked)
-                except ApiError:
-                    continue  # Redis is away: nobody hears anything new either
-                self._sockets.end_sessions(ended)
+            with suppress(ApiError):  # Redis is away: nobody hears anything new either
+                for hashed in self._sockets.used_sessions():
+                    await self._sessions.use(hashed)
+                if asked := self._sockets.sessions():
+                    self._sockets.end_sessions(await self._sessions.ended(asked))

@@ -6,16 +6,25 @@ from workers.ledger.risk import BASIS, Refusal, invalid
 
 PARTS_MAX = 1_000
 """Parts in which an iceberg may be shown."""
+_WORDS = {
+    "stop_price": "stop_price",
+    "trail": "trail_price",
+    "trail_bps": "trail_bps",
+    "expires": "cancel_after",
+    "display_quantity": "display_size",
+    "min_quantity": "min_size",
+}
+"""The public API's words for the numbers of ``Conditions``."""
 
 
 def check_conditions(request: OrderRequest, instrument: Instrument, now: int) -> Refusal | None:
     """Everything about the conditions of an order that is sound otherwise. ``now`` in ns."""
     conditions = request.conditions
     assert conditions is not None
-    for name in Conditions.__struct_fields__:
+    for name, word in _WORDS.items():
         value = getattr(conditions, name)
-        if name != "stop" and not 0 <= value <= MONEY_MAX:
-            return invalid(f"{name} must not be negative" if value < 0 else f"{name} is too large")
+        if not 0 <= value <= MONEY_MAX:
+            return invalid(f"{word} must not be negative" if value < 0 else f"{word} is too large")
     return (
         _check_stop(request, conditions, instrument)
         or _check_expiry(request, conditions, now)
@@ -28,7 +37,7 @@ def _check_stop(request: OrderRequest, conditions: Conditions, instrument: Instr
     trails = conditions.trail or conditions.trail_bps
     if not conditions.stop:
         if conditions.stop_price or trails:
-            return invalid(f"{'stop_price' if conditions.stop_price else 'trail'} goes with stop loss or entry only")
+            return invalid(f"{'stop_price' if conditions.stop_price else 'a trail'} goes with stop loss or entry only")
         return None
     if request.post_only:
         return invalid("post_only does not go with a stop")
@@ -46,9 +55,9 @@ def _check_trail(request: OrderRequest, conditions: Conditions, instrument: Inst
     if conditions.stop_price:
         return invalid("stop_price does not go with a trail: the stop price follows the trades")
     if conditions.trail and conditions.trail_bps:
-        return invalid("a trailing stop has trail or trail_bps, not both")
+        return invalid("a trailing stop has trail_price or trail_bps, not both")
     if conditions.trail > instrument.max_price:
-        return invalid(f"trail is too large: at most {price_text(instrument, instrument.max_price)}")
+        return invalid(f"trail_price is too large: at most {price_text(instrument, instrument.max_price)}")
     if conditions.trail_bps > BASIS:
         return invalid(f"trail_bps is too large: at most {BASIS}")
     if request.order_type != "market":
@@ -62,10 +71,10 @@ def _check_expiry(request: OrderRequest, conditions: Conditions, now: int) -> Re
     if not conditions.expires:
         return None
     if request.time_in_force != "GTT":
-        return invalid("expires goes with time_in_force GTT only")
+        return invalid("cancel_after goes with time_in_force GTT only")
     if request.order_type == "market" and not conditions.stop:
-        return invalid("expires does not go with a market order, which never waits")
-    return invalid("expires must be in the future") if conditions.expires <= now else None
+        return invalid("cancel_after does not go with a market order, which never waits")
+    return invalid("cancel_after must be in the future") if conditions.expires <= now else None
 
 
 def _check_display(request: OrderRequest, conditions: Conditions) -> Refusal | None:

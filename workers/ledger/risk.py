@@ -177,7 +177,7 @@ def _check_shape(request: OrderRequest) -> Refusal | None:
     if not (0 <= price <= MONEY_MAX and 0 <= size <= MONEY_MAX and 0 <= funds <= MONEY_MAX):
         return _out_of_range({"price": price, "size": size, "funds": funds})
     if request.time_in_force == "GTT" and (request.conditions is None or not request.conditions.expires):
-        return invalid("time_in_force GTT needs expires, the time at which the order is to end")
+        return invalid("time_in_force GTT needs cancel_after, the time at which the order is to end")
     if request.post_only and request.order_type == "market":
         return invalid("post_only does not go with a market order")
     if request.post_only and request.time_in_force in ("IOC", "FOK"):

@@ -15,11 +15,13 @@ from redis.exceptions import RedisError
 
 from shared import keys, log
 from shared.errors import CorruptState
+from shared.messages import FIELD
 from shared.order_id import SHARD_BITS
 from shared.settings import Settings
 from workers.follow import LogGap, load_book, load_ledger, read_logs
+from workers.ledger.orders import OpenOrder
 from workers.pusher.link import Link, pause
-from workers.pusher.replicas import BookReplica, LedgerReplica
+from workers.pusher.replicas import BookReplica, LedgerReplica, Where
 from workers.pusher.updates import OrderUpdate
 
 BLOCK_MS = 250
@@ -46,6 +48,7 @@ class Publisher:
         self._books: dict[str, BookReplica] = {}  # log -> replica
         self._ledgers: dict[str, LedgerReplica] = {}
         self._positions: dict[str, int] = {}
+        self._last: dict[str, bytes] = {}  # log -> the entry at its position, if it was read
         self._find_at = 0.0
         self._broken: dict[str, str] = {}  # log -> why it is not followed
         self._seen: set[str] = set()  # logs that were followed before: a replica loaded again has missed something
@@ -138,10 +141,10 @@ class Publisher:
         try:
             for count, (_, payload) in enumerate(entries):
                 if ledger is not None:
-                    told = ledger.fold(payload, tell=orders is not None)
+                    told = ledger.fold(payload, self._where if orders is not None else None)
                 elif book is not None:
-                    opened = book.fold(payload)
-                    told = [] if orders is None else [one for one in map(self._resting, opened) if one]
+                    placed = book.fold(payload)
+                    told = [] if orders is None else self._placed(book, placed)
                 if orders is not None:
                     orders += told
                 if count % _CHUNK == 0:
@@ -149,11 +152,22 @@ class Publisher:
         except (CorruptState, msgspec.DecodeError) as error:
             self._drop(stream, error)
         else:
-            self._positions[stream] = entries[-1][0]
+            self._positions[stream], self._last[stream] = entries[-1]
 
-    def _resting(self, order_id: int) -> OrderUpdate | None:
-        replica = self._ledgers.get(keys.log(keys.shard_tag(order_id & _SHARD)))
-        return replica.resting(order_id) if replica else None
+    def _where(self, order: OpenOrder) -> Where:
+        """Where an order is; its book may be a round behind its ledger."""
+        book = self._books.get(keys.log(keys.instrument_tag(order.instrument)))
+        return (book.where(order.order_id) if book is not None else None) or ("open", 0)
+
+    def _placed(self, book: BookReplica, placed: list[int]) -> list[OrderUpdate]:
+        """What is to tell of orders that the book has, if it still does."""
+        told = []
+        for order_id in placed:
+            ledger = self._ledgers.get(keys.log(keys.shard_tag(order_id & _SHARD)))
+            where = book.where(order_id)
+            if ledger is not None and where is not None and (update := ledger.placed(order_id, *where)):
+                told.append(update)
+        return told
 
     async def _publish(self, books: list[BookReplica], orders: list[OrderUpdate], heard: set[str]) -> None:
         pipe = self._client.pipeline(transaction=False)
@@ -173,15 +187,30 @@ class Publisher:
     # --- what is followed ------------------------------------------------------------------------
 
     async def _find(self) -> None:
-        """Follow the logs that are not followed yet, now and then."""
+        """Now and then: see whether the logs are still those that are followed, and follow those that are not yet."""
         now = asyncio.get_running_loop().time()
         if now < self._find_at:
             return
         self._find_at = now + FIND_S
+        await self._check()
         for shard in range(self._settings.shards):
             await self._follow_ledger(shard)
         for symbol in sorted(name.decode() for name in await self._client.hkeys(keys.INSTRUMENTS)):
             await self._follow_book(symbol)
+
+    async def _check(self) -> None:
+        """Drop the replicas of logs that have lost what was read of them: XREAD would wait for their old length."""
+        streams = [(stream, position) for stream, position in self._positions.items() if position]
+        pipe = self._client.pipeline(transaction=False)
+        for stream, position in streams:
+            pipe.xrange(stream, f"{position}-0", count=1)
+        for (stream, position), found in zip(streams, await pipe.execute(), strict=True):
+            if not found:
+                self._drop(stream, LogGap(stream, position - 1, "not there: the log is shorter"))
+                continue
+            key, fields = found[0]  # a later entry: this one was trimmed
+            if key == b"%d-0" % position and self._last.get(stream, fields[FIELD]) != fields[FIELD]:
+                self._drop(stream, CorruptState(f"{stream}: entry {position}-0 is not the one that was read"))
 
     async def _follow_ledger(self, shard: int) -> None:
         stream = keys.log(keys.shard_tag(shard))
@@ -224,13 +253,14 @@ class Publisher:
     def _drop(self, stream: str, error: Exception) -> None:
         """A replica is of no use any more: load it anew at the next look."""
         self._log.warning("a live replica lost its log; loading it anew", log=stream, error=str(error))
-        for known in (self._positions, self._books, self._ledgers):
+        for known in (self._positions, self._last, self._books, self._ledgers):
             known.pop(stream, None)
         self._find_at = 0.0
 
     def _forget(self) -> None:
         """Drop all replicas: Redis was away, and may have lost the end of a log."""
         self._positions.clear()
+        self._last.clear()
         self._books.clear()
         self._ledgers.clear()
         self._find_at = 0.0

@@ -1,14 +1,19 @@
 """A book and a ledger that follow their logs, and remember what of them was not published yet. No I/O."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from shared.messages import (
     FEE_ACCOUNT,
     Accepted,
+    Activate,
+    Amended,
+    AmendFailed,
+    AmendRequested,
     Closed,
     Filled,
+    HoldFunded,
     HoldReduced,
     LedgerEntry,
     LedgerEvent,
@@ -27,6 +32,14 @@ from workers.pusher import updates
 TRADES_MAX = 100
 """Trades in one live update; of more only the newest."""
 
+_PLACED = (Open, Activate)
+_TOLD = (Accepted, Filled, HoldReduced, Amended, Closed)
+_HOLDING = (Accepted, HoldFunded, HoldReduced, Closed, AmendRequested, Amended, AmendFailed)
+"""Events that change a hold, and by it a balance of one currency."""
+
+Where = tuple[str, int]
+"""Status of an order, and the stop price (ticks) of a stop that sleeps."""
+
 
 class BookReplica:
     """The book of ``symbol``, following its log. ``trades``: (time, match) each that no live update told of."""
@@ -38,11 +51,25 @@ class BookReplica:
         self._price = 0  # as last published
 
     def fold(self, payload: bytes) -> list[int]:
-        """Follow an entry. Answers the orders that came to rest. Raises ``CorruptState``."""
+        """Follow an entry. Answers the orders that fell asleep or came to rest by it. Raises ``CorruptState``.
+
+        An order that rested before is none of them: what happened to it the ledger tells.
+        """
         entry = decode_book_entry(payload)
+        rested = self.book.orders
+        placed = [
+            event.order_id for event in entry.events if isinstance(event, _PLACED) and event.order_id not in rested
+        ]
         self.book.fold_entry(entry)
         self.trades.extend((entry.time, event) for event in entry.events if type(event) is Match)
-        return [event.order_id for event in entry.events if type(event) is Open]
+        return list(dict.fromkeys(placed))
+
+    def where(self, order_id: int) -> Where | None:
+        """Where the order rests or sleeps; None if it does neither."""
+        if order_id in self.book.orders:
+            return "open", 0
+        sleeping = self.book.stops.orders.get(order_id)
+        return ("active", sleeping.stop_price) if sleeping is not None else None
 
     def take_update(self) -> updates.LiveUpdate | None:
         """The live update that is due; None before the instrument's rules are known."""
@@ -68,10 +95,10 @@ class LedgerReplica:
         self.ledger = ledger
         self.changed: dict[tuple[int, str], None] = {}  # in the order in which they changed
 
-    def fold(self, payload: bytes, *, tell: bool) -> list[updates.OrderUpdate]:
-        """Follow an entry. Answers, if asked to, the orders it changed, each once, as they are after it.
+    def fold(self, payload: bytes, where: Callable[[OpenOrder], Where] | None) -> list[updates.OrderUpdate]:
+        """Follow an entry. Answers the orders it changed, each once, as they are after it; without ``where``, none.
 
-        Raises ``CorruptState``.
+        ``where`` an amended order is only its book knows. Raises ``CorruptState``.
         """
         entry = decode_ledger_entry(payload)
         orders = {}
@@ -81,12 +108,14 @@ class LedgerReplica:
         self.ledger.fold_entry(entry)
         for event in entry.events:
             self._mark(event)
-        return list(self._told(entry, orders)) if tell else []
+        return list(self._told(entry, orders, where)) if where is not None else []
 
-    def _told(self, entry: LedgerEntry, closed: dict[int, OpenOrder | None]) -> Iterable[updates.OrderUpdate]:
+    def _told(
+        self, entry: LedgerEntry, closed: dict[int, OpenOrder | None], where: Callable[[OpenOrder], Where]
+    ) -> Iterable[updates.OrderUpdate]:
         found: dict[int, updates.OrderUpdate] = {}
         for event in entry.events:
-            if not isinstance(event, Accepted | Filled | HoldReduced | Closed):
+            if not isinstance(event, _TOLD):
                 continue
             order = closed.get(event.order_id) or self.ledger.order(event.order_id)
             if order is None:
@@ -95,16 +124,19 @@ class LedgerReplica:
             if type(event) is Closed:
                 found[event.order_id] = updates.done_update(instrument, order, event, entry.time)
             elif event.order_id not in closed:  # else its end is told, and no more
-                status = "pending" if type(event) is Accepted else "open"
-                found[event.order_id] = updates.order_update(instrument, order, status, entry.time)
+                status, stop_price = "pending" if type(event) is Accepted else "open", 0
+                if type(event) is Amended:
+                    status, stop_price = where(order)
+                found[event.order_id] = updates.order_update(instrument, order, status, entry.time, stop_price)
         return found.values()
 
-    def resting(self, order_id: int) -> updates.OrderUpdate | None:
-        """The update that an order rests on its book now; None if the ledger has closed it already."""
+    def placed(self, order_id: int, status: str, stop_price: int) -> updates.OrderUpdate | None:
+        """The update that its book has an order now; None if the ledger has closed it already."""
         order = self.ledger.order(order_id)
         if order is None:
             return None
-        return updates.order_update(self.ledger.instruments[order.instrument], order, "open", self.ledger.time)
+        instrument = self.ledger.instruments[order.instrument]
+        return updates.order_update(instrument, order, status, self.ledger.time, stop_price)
 
     def mark_all(self) -> None:
         """All balances may have changed unseen."""
@@ -127,7 +159,7 @@ class LedgerReplica:
             base, _, quote = event.instrument.partition("-")
             self._changed(event.account, base)
             self._changed(event.account, quote)
-        elif isinstance(event, (Accepted, HoldReduced, Closed)):
+        elif isinstance(event, _HOLDING):
             self._changed(event.account, hold_currency(event.side, event.instrument))
         elif isinstance(event, Transferred):
             self._changed(event.account, event.currency)

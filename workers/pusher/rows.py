@@ -6,6 +6,7 @@ Everything here travels to PostgreSQL as JSON (see ``statements``): integers kee
 import msgspec
 
 from shared.instrument import Instrument
+from shared.messages import Conditions
 
 
 class PositionRow(msgspec.Struct, gc=False):
@@ -35,11 +36,12 @@ class InstrumentRow(msgspec.Struct, gc=False):
     definition: Instrument
 
 
-class SequenceRow(msgspec.Struct, gc=False):
-    """The last public sequence of an instrument's book."""
+class BookRow(msgspec.Struct, gc=False):
+    """How far an instrument's book has come: its last public sequence (0: none in this batch), its last time."""
 
     symbol: str
-    sequence: int
+    sequence: int = 0
+    time: int = 0
 
 
 class OrderRow(msgspec.Struct, gc=False):
@@ -72,6 +74,10 @@ class OrderRow(msgspec.Struct, gc=False):
     done_reason: str = ""
     cause: str = ""
     done_at: int = 0
+    conditions: Conditions | None = None
+    rival: int = 0
+    parent: int = 0
+    due: int = 0
 
     def leave(self, remaining: int) -> None:
         """Say what remains."""
@@ -92,6 +98,7 @@ class OrderChange(msgspec.Struct, gc=False):
     executed_value: int = 0
     fees: int = 0
     fee_rest: int | None = None
+    due: int = 0
     settled: bool = False
     done_reason: str = ""
     cause: str = ""
@@ -100,6 +107,15 @@ class OrderChange(msgspec.Struct, gc=False):
     def leave(self, remaining: int) -> None:
         """Say what remains; the trades so far are in that."""
         self.remaining_set, self.remaining = remaining, 0
+
+
+class OrderAmend(msgspec.Struct, gc=False):
+    """The terms of an amended order of an earlier batch. ``stop_price`` 0 is left as it is."""
+
+    order_id: int
+    price: int
+    quantity: int
+    stop_price: int
 
 
 class FillRow(msgspec.Struct, gc=False):
@@ -142,7 +158,7 @@ class MovementRow(msgspec.Struct, gc=False):
 
 
 class RestingRow(msgspec.Struct, gc=False):
-    """An order on a book."""
+    """An order that rests on a book."""
 
     order_id: int
     instrument: str
@@ -151,17 +167,72 @@ class RestingRow(msgspec.Struct, gc=False):
     price: int
     remaining: int
     priority: int
+    hidden: int = 0
+
+    def leave(self, quantity: int, hidden: int) -> None:
+        """Say what is left, without a trade."""
+        self.remaining, self.hidden = quantity - hidden, hidden
 
 
-class RestingChange(msgspec.Struct, gc=False):
-    """By how much an order that rested before this batch has changed (< 0), if it still rests."""
+class RestingChange(msgspec.Struct, gc=False, omit_defaults=True):
+    """What a batch does to an order that rested before it, if it still does; ``None`` leaves a column as it is.
+
+    ``remaining_set`` comes first, then ``remaining`` (<= 0) is added to it.
+    """
 
     order_id: int
-    remaining: int
+    remaining: int = 0
+    remaining_set: int | None = None
+    hidden: int | None = None
+
+    def leave(self, quantity: int, hidden: int) -> None:
+        """Say what is left, without a trade; the trades so far are in that."""
+        self.remaining_set, self.remaining, self.hidden = quantity - hidden, 0, hidden
+
+
+class WaitingRow(msgspec.Struct, gc=False):
+    """An order that a book has without its resting: a stop that sleeps, or one that waits in its list."""
+
+    order_id: int
+    instrument: str
+    account: int
+    side: str
+    status: str
+    price: int
+    quantity: int
+    stop_price: int
+    priority: int
+
+
+class WaitingChange(msgspec.Struct, gc=False):
+    """What a stop that slept before this batch was amended to, if it still sleeps."""
+
+    order_id: int
+    price: int
+    quantity: int
+    stop_price: int
+
+
+class ListRow(msgspec.Struct, gc=False):
+    """An order of a list, at its ``position`` in it."""
+
+    order_id: int
+    instrument: str
+    list_id: int
+    kind: str
+    position: int
+    first_fill: bool
+    shrunk: bool = False
 
 
 class Gone(msgspec.Struct, gc=False):
-    """An order that left the book."""
+    """An order that is not where a row of an earlier batch may say."""
+
+    order_id: int
+
+
+class Shrunk(msgspec.Struct, gc=False):
+    """An order that self-trade prevention took something of; perhaps it is one of a list of an earlier batch."""
 
     order_id: int
 

@@ -9,26 +9,43 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Text, bindparam, cast, column, delete, func, select, update
+from sqlalchemy import JSON, Text, bindparam, case, cast, column, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.schema import Table
 
-from shared.schema import balances, fills, instruments, movements, orders, positions, resting_orders, trades
-from workers.pusher.fold import BookChanges, LedgerChanges
+from shared.schema import (
+    balances,
+    fills,
+    instruments,
+    list_orders,
+    movements,
+    orders,
+    positions,
+    resting_orders,
+    trades,
+    waiting_orders,
+)
+from workers.pusher.book_changes import BookChanges
+from workers.pusher.ledger_changes import LedgerChanges
 from workers.pusher.rows import (
     BalanceChange,
+    BookRow,
     FillRow,
     Gone,
     InstrumentRow,
+    ListRow,
     MovementRow,
+    OrderAmend,
     OrderChange,
     OrderRow,
     PositionRow,
     PositionStart,
     RestingChange,
     RestingRow,
-    SequenceRow,
+    Shrunk,
     TradeRow,
+    WaitingChange,
+    WaitingRow,
 )
 
 Write = tuple[Any, list[Any]]
@@ -46,6 +63,7 @@ def ledger_writes(changes: LedgerChanges) -> Iterator[Write]:
     """What a batch of ledger logs writes, in an order that fits."""
     yield ADD_ORDERS, list(changes.new_orders.values())
     yield CHANGE_ORDERS, list(changes.order_changes.values())
+    yield AMEND_ORDERS, list(changes.order_amends.values())
     yield ADD_FILLS, changes.fills
     yield CHANGE_BALANCES, list(changes.balances.values())
     yield ADD_MOVEMENTS, changes.movements
@@ -54,11 +72,15 @@ def ledger_writes(changes: LedgerChanges) -> Iterator[Write]:
 def book_writes(changes: BookChanges) -> Iterator[Write]:
     """What a batch of book logs writes, in an order that fits."""
     yield SET_INSTRUMENTS, [InstrumentRow(*one) for one in changes.configured.items()]
-    yield SET_SEQUENCES, [SequenceRow(*one) for one in changes.sequences.items()]
+    yield SET_BOOKS, list(changes.books.values())
     yield ADD_TRADES, changes.trades
-    yield REMOVE_RESTING, [Gone(one) for one in changes.gone]
+    yield REMOVE_GONE, [Gone(one) for one in changes.gone]
     yield CHANGE_RESTING, list(changes.resting_changes.values())
+    yield CHANGE_WAITING, list(changes.waiting_changes.values())
     yield ADD_RESTING, list(changes.opened.values())
+    yield ADD_WAITING, list(changes.waiting.values())
+    yield ADD_LISTED, list(changes.listed.values())
+    yield SHRINK_LISTED, [Shrunk(one) for one in changes.shrunk]
 
 
 def _recordset(table: Table, kind: type[msgspec.Struct], **like: str) -> Any:
@@ -90,9 +112,13 @@ def _set_instruments() -> Any:
     return rows.on_conflict_do_update(index_elements=["symbol"], set_={"definition": rows.excluded.definition})
 
 
-def _set_sequences() -> Any:
-    rows = _recordset(instruments, SequenceRow)
-    return update(instruments).values(sequence=rows.c.sequence).where(instruments.c.symbol == rows.c.symbol)
+def _set_books() -> Any:
+    rows, now = _recordset(instruments, BookRow), instruments.c
+    return (
+        update(instruments)
+        .values(sequence=func.greatest(now.sequence, rows.c.sequence), time=rows.c.time)
+        .where(now.symbol == rows.c.symbol)
+    )
 
 
 def _change_orders() -> Any:
@@ -106,7 +132,22 @@ def _change_orders() -> Any:
             executed_value=now.executed_value + rows.c.executed_value,
             fees=now.fees + rows.c.fees,
             fee_rest=func.coalesce(rows.c.fee_rest, now.fee_rest),
+            due=case((rows.c.settled, 0), else_=now.due + rows.c.due),
             **{name: rows.c[name] for name in ("settled", "done_reason", "cause", "done_at")},
+        )
+        .where(now.order_id == rows.c.order_id)
+    )
+
+
+def _amend_orders() -> Any:
+    rows, now = _recordset(orders, OrderAmend, stop_price="price"), orders.c
+    conditions = now.conditions.op("||")(func.jsonb_build_object("stop_price", rows.c.stop_price))
+    return (
+        update(orders)
+        .values(
+            price=rows.c.price,
+            quantity=rows.c.quantity,
+            conditions=case((rows.c.stop_price != 0, conditions), else_=now.conditions),
         )
         .where(now.order_id == rows.c.order_id)
     )
@@ -121,27 +162,54 @@ def _change_balances() -> Any:
 
 
 def _change_resting() -> Any:
-    rows, now = _recordset(resting_orders, RestingChange), resting_orders.c
-    return update(resting_orders).values(remaining=now.remaining + rows.c.remaining).where(
-        now.order_id == rows.c.order_id
-    )  # fmt: skip
+    rows, now = _recordset(resting_orders, RestingChange, remaining_set="remaining"), resting_orders.c
+    return (
+        update(resting_orders)
+        .values(
+            remaining=func.coalesce(rows.c.remaining_set, now.remaining) + func.coalesce(rows.c.remaining, 0),
+            hidden=func.coalesce(rows.c.hidden, now.hidden),
+        )
+        .where(now.order_id == rows.c.order_id)
+    )
 
 
-def _remove_resting() -> Any:
+def _change_waiting() -> Any:
+    rows, now = _recordset(waiting_orders, WaitingChange), waiting_orders.c
+    return (
+        update(waiting_orders)
+        .values(price=rows.c.price, quantity=rows.c.quantity, stop_price=rows.c.stop_price)
+        .where(now.order_id == rows.c.order_id)
+    )
+
+
+def _remove_gone() -> Any:
+    """From both tables at once: whether an order rested or waited is not known."""
     rows = _recordset(resting_orders, Gone)
-    return delete(resting_orders).where(resting_orders.c.order_id == rows.c.order_id)
+    gone = select(rows.c.order_id).cte("gone")
+    woken = delete(waiting_orders).where(waiting_orders.c.order_id == gone.c.order_id).cte("woken")
+    return delete(resting_orders).where(resting_orders.c.order_id == gone.c.order_id).add_cte(woken)
+
+
+def _shrink_listed() -> Any:
+    rows = _recordset(list_orders, Shrunk)
+    return update(list_orders).values(shrunk=True).where(list_orders.c.order_id == rows.c.order_id)
 
 
 START_POSITIONS = _insert(positions, PositionStart).on_conflict_do_nothing()
 MOVE_POSITIONS = _move_positions()
 SET_INSTRUMENTS = _set_instruments()
-SET_SEQUENCES = _set_sequences()
+SET_BOOKS = _set_books()
 ADD_ORDERS = _insert(orders, OrderRow)
 CHANGE_ORDERS = _change_orders()
+AMEND_ORDERS = _amend_orders()
 ADD_FILLS = _insert(fills, FillRow)
 CHANGE_BALANCES = _change_balances()
 ADD_MOVEMENTS = _insert(movements, MovementRow)
 ADD_TRADES = _insert(trades, TradeRow)
 ADD_RESTING = _insert(resting_orders, RestingRow)
 CHANGE_RESTING = _change_resting()
-REMOVE_RESTING = _remove_resting()
+ADD_WAITING = _insert(waiting_orders, WaitingRow)
+CHANGE_WAITING = _change_waiting()
+REMOVE_GONE = _remove_gone()
+ADD_LISTED = _insert(list_orders, ListRow)
+SHRINK_LISTED = _shrink_listed()

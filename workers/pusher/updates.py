@@ -24,19 +24,33 @@ Level = tuple[str, str, int]
 
 
 class LiveTrade(msgspec.Struct):
-    """A trade. ``side`` is the maker's."""
+    """A trade. ``side`` is the maker's; in an ``auction`` it says nothing, both orders rested."""
 
     trade_id: int
     price: str
     quantity: str
     side: str
     time: str
+    auction: bool
+
+
+class LiveAuction(msgspec.Struct):
+    """What would trade if the auction ended now; prices and quantities are empty if nobody would.
+
+    ``imbalance`` is what could be bought at that price beyond what could be sold; below 0 the other way round.
+    """
+
+    price: str
+    quantity: str
+    imbalance: str
 
 
 class LiveUpdate(msgspec.Struct):
     """An instrument now, and its trades since the update before (the newest of them, if they are very many).
 
-    ``price`` is that of the last trade. Prices and quantities are empty where there is none.
+    ``price`` is that of the last trade. Prices and quantities are empty where there is none. Of icebergs the book has
+    what they show. While the ``mode`` is "auction" the bids may be above the asks, and ``auction`` says what would
+    trade; else it is null.
     """
 
     instrument: str
@@ -50,10 +64,21 @@ class LiveUpdate(msgspec.Struct):
     bids: list[Level]
     asks: list[Level]
     trades: list[LiveTrade]
+    mode: str
+    auction: LiveAuction | None
 
 
 class OrderUpdate(msgspec.Struct):
-    """An order as it is now. ``status``: pending (accepted), open, done (then with ``done_reason``)."""
+    """An order as it is now.
+
+    ``status``: pending (accepted; or waits in its list), active (a stop that sleeps), open, done (then with
+    ``done_reason``, and ``cause`` where it was not filled or canceled by its owner). It is told when it is accepted,
+    falls asleep, comes to rest, is filled, gets smaller, is amended or is done, not when an iceberg shows its next
+    part.
+
+    ``stop`` is loss, entry or empty. Of a stop that trails, ``stop_price`` is where it stood then, only while it sleeps
+    (empty: nowhere yet); that it moves is not told.
+    """
 
     account: int
     order_id: str
@@ -63,7 +88,10 @@ class OrderUpdate(msgspec.Struct):
     order_type: str
     status: str
     done_reason: str
+    cause: str
     price: str
+    stop: str
+    stop_price: str
     quantity: str
     filled: str
     remaining: str
@@ -103,7 +131,17 @@ def live_update(instrument: Instrument, book: OrderBook, trades: Iterable[tuple[
         bids=bids,
         asks=asks,
         trades=[_trade(instrument, time, match) for time, match in trades],
+        mode=instrument.mode,
+        auction=_auction(instrument, book) if instrument.mode == "auction" else None,
     )
+
+
+def _auction(instrument: Instrument, book: OrderBook) -> LiveAuction:
+    found = book.indication()
+    if found is None:
+        return LiveAuction("", "", "")
+    volume, imbalance = (quantity_text(instrument, lots) for lots in (found.volume, found.imbalance))
+    return LiveAuction(price_text(instrument, found.price), volume, imbalance)
 
 
 def last_price(instrument: Instrument, book: OrderBook) -> str:
@@ -111,8 +149,11 @@ def last_price(instrument: Instrument, book: OrderBook) -> str:
     return price_text(instrument, book.last_price) if book.last_price else ""
 
 
-def order_update(instrument: Instrument, order: OpenOrder, status: str, time: int) -> OrderUpdate:
-    """An order that is not done yet."""
+def order_update(instrument: Instrument, order: OpenOrder, status: str, time: int, stop_price: int = 0) -> OrderUpdate:
+    """An order that is not done yet. ``stop_price``: where a stop stands that trails."""
+    conditions = order.conditions
+    if conditions is not None and conditions.stop_price:
+        stop_price = conditions.stop_price
     return OrderUpdate(
         account=order.account,
         order_id=to_uuid(order.order_id),
@@ -122,7 +163,10 @@ def order_update(instrument: Instrument, order: OpenOrder, status: str, time: in
         order_type=order.order_type,
         status=status,
         done_reason="",
+        cause="",
         price=price_text(instrument, order.price) if order.price else "",
+        stop=conditions.stop if conditions is not None else "",
+        stop_price=price_text(instrument, stop_price) if stop_price else "",
         quantity=quantity_text(instrument, order.quantity) if order.quantity else "",
         filled=quantity_text(instrument, order.filled),
         remaining=quantity_text(instrument, order.remaining),
@@ -136,6 +180,7 @@ def done_update(instrument: Instrument, order: OpenOrder, closed: Closed, time: 
     """An order that is done."""
     update = order_update(instrument, order, "done", time)
     update.done_reason = closed.reason
+    update.cause = closed.cause.value if closed.cause else ""
     update.remaining = quantity_text(instrument, closed.remaining)
     return update
 
@@ -159,4 +204,5 @@ def _trade(instrument: Instrument, time: int, match: Match) -> LiveTrade:
         quantity_text(instrument, match.quantity),
         match.side,
         instant(time),
+        match.auction,
     )

@@ -28,7 +28,8 @@ from shared.schema import instruments, positions
 from shared.settings import Settings
 from workers.follow import LogGap, read_logs
 from workers.pusher import statements
-from workers.pusher.fold import BookChanges, LedgerChanges
+from workers.pusher.book_changes import BookChanges
+from workers.pusher.ledger_changes import LedgerChanges
 from workers.pusher.link import Link, pause
 from workers.pusher.rows import PositionRow, PositionStart
 

@@ -115,6 +115,10 @@ class ExchangeEvent:
         """The records of these actions that do not tell of an aggressor."""
         return (one for one in self.records if one.action in actions and one.order not in self.aggressors)
 
+    def last_of(self, order: int) -> Record:
+        """What became of an order: its last record."""
+        return next(one for one in reversed(self.records) if one.order == order and one.action != "T")
+
     def left_unfilled(self) -> list[Record]:
         """Cancels of orders that neither gave nor took anything in this event."""
         return [one for one in self.others("C") if one.order not in self.filled]

@@ -15,7 +15,7 @@ STOP = ETH | {"side": "sell", "type": "market", "stop_price": "90.00"}
 
 
 def place(user, kind, *orders, **more):
-    answer = user.call("POST", "/order-lists", {"type": kind, "orders": list(orders), **more})
+    answer = user.call("POST", "/order-lists/", {"type": kind, "orders": list(orders), **more})
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert found["type"] == kind
@@ -133,6 +133,10 @@ def test_a_bracket_of_one_who_has_only_money(floor):
 
 def test_a_list_is_all_or_nothing(floor):
     """If one order is refused, the message names it, and none was placed."""
+    answer = floor.alice.call("POST", "/order-lists", b"[]")
+    assert (answer.status_code, answer.json()["message"]) == (
+        400, "the request body must be a JSON object, not an array",
+    )  # fmt: skip
     for orders, says in (
         ([PROFIT | {"size": "200"}, STOP], "order 1 of the list: Insufficient funds"),
         ([PROFIT, STOP | {"size": "200"}], "order 2 of the list: Insufficient funds"),

@@ -150,6 +150,7 @@ _WORDS: dict[type, tuple[str, Callable[[Any, OrderBook, Texts], Message]]] = {
     Change: ("change", change),
     Done: ("done", done),
 }
+PUBLIC_TYPES = tuple(word for word, _ in _WORDS.values())
 
 
 # --- what everybody may know of an iceberg ---------------------------------------------------------

@@ -34,6 +34,11 @@ class FeedProtocol(WebSocketsSansIOProtocol):
         if scope is not None:
             scope["extensions"][_TRANSPORT] = self.transport
 
+    def keepalive_timeout(self) -> None:
+        """Who does not answer a ping is not waited for: unsent frames would keep a dead connection open for minutes."""
+        super().keepalive_timeout()
+        self.loop.call_later(GRACE_S, self.transport.abort)
+
 
 def transport_of(scope: Any) -> asyncio.Transport:
     """The transport of a WebSocket that ``FeedProtocol`` serves."""

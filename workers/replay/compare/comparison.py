@@ -41,8 +41,7 @@ class Comparison:
         orders = next(self._parts)
         self._findings.from_before = set(orders)
         for order, one in orders.items():
-            hidden = self._known.icebergs[order].hidden if order in self._known.icebergs else 0
-            self.recorded.put(order, one._replace(price=one.price // self._known.tick, hidden=hidden))
+            self.recorded.put(order, one._replace(price=one.price // self._known.tick))
             self.mirror.touch(order)
         self._collect_if_crossed(0)
         self.mirror.mend()

@@ -10,7 +10,7 @@ from itertools import takewhile
 
 import msgspec
 
-from workers.replay.exchange_event import SIDES, Aggressor, ExchangeEvent, Record
+from workers.replay.exchange_event import SIDES, Aggressor, ExchangeEvent, Fill, Record
 from workers.replay.recorded_book import RecordedBook, RecordedOrder
 
 
@@ -48,8 +48,8 @@ class EarlierOrders:
         own = {record.order: record for record in event.others("CM")}
         for record in event.left_unfilled():  # self-match prevention takes away who would have been filled next
             self._touched(record, record.size, book)
-        for record in event.others("F"):
-            self._filled(event, own.get(record.order, record), book)
+        for fills in (event.unclaimed, *(one.fills for one in event.aggressors.values())):
+            self._filled(event, fills, book)
         for record in own.values():
             if record.action == "M" and record.order not in event.filled:
                 self._modified(record, book)
@@ -57,22 +57,31 @@ class EarlierOrders:
             self._uncertain.pop(order, None)
         self._prove(list(event.aggressors.values()), {*event.filled, *own}, book)
 
-    def _filled(self, event: ExchangeEvent, record: Record, book: RecordedBook) -> None:
-        given = event.filled[record.order]
-        self._touched(record, record.size + given if record.action == "M" else record.size, book)
-        one = self._uncertain.get(record.order)
-        if one is not None and not one.touched:
-            one.touched = self._count()
+    def _filled(self, event: ExchangeEvent, fills: list[Fill], book: RecordedBook) -> None:
+        """The makers of one aggressor. Of those it fills at a price, the list does not tell who was before the last."""
+        earlier = self._touches
+        last = {fill.price: fill.order for fill in fills}
+        for fill in fills:
+            one = self._uncertain.get(fill.order)
+            if one is not None and not one.touched:
+                one.touched = self._count()
+            record = event.last_of(fill.order)
+            if record.action != "A" and fill.order not in event.aggressors:  # else it came in this event
+                shown = record.size + event.filled[fill.order] if record.action == "M" else record.size
+                self._touched(record, shown, book, earlier if fill.order == last[fill.price] else None)
 
-    def _touched(self, record: Record, shown: int, book: RecordedBook) -> None:
-        """An order was filled or canceled. If it was unknown, it rested before; so did who was filled there earlier."""
+    def _touched(self, record: Record, shown: int, book: RecordedBook, until: int | None = None) -> None:
+        """An order was filled or canceled. If it was unknown, it rested before.
+
+        So did who was filled there earlier: ``until`` that touch, where the list of fills tells no order after it.
+        """
         if record.order in book.orders or record.side not in SIDES:
             return
         one = RecordedOrder(SIDES[record.side], record.price, shown)
         self._known[record.order] = self._count(), one
         book.put(record.order, one)
         for other in self._uncertain.values():
-            if other.touched and other.order[:2] == one[:2]:
+            if 0 < other.touched <= (self._touches if until is None else until) and other.order[:2] == one[:2]:
                 other.proved = True
 
     def _modified(self, record: Record, book: RecordedBook) -> None:

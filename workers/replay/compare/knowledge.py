@@ -60,10 +60,20 @@ def gather(path: str, found: Iterable[Record], progress: Progress) -> Knowledge:
     known = reading.found
     known.records = events.count
     known.owners = reading.owners.accounts()
-    known.before = [part.in_priority() for part in reading.parts]
+    for part in reading.parts:
+        known.before.append({order: _with_hidden(known, order, one) for order, one in part.in_priority().items()})
     if not known.trades:
         raise Unreadable(path, "", f"there are no trades in its {events.count:,} records, so nothing to compare with")
     return known
+
+
+def _with_hidden(known: Knowledge, order: int, one: RecordedOrder) -> RecordedOrder:
+    """An order from before, with what it hid. If it was thought to show more than a part, a fill had refreshed it."""
+    if order not in known.icebergs:
+        return one
+    hidden, display = known.icebergs[order]
+    refreshed = (one.quantity - 1) // display * display
+    return one._replace(quantity=one.quantity - refreshed, hidden=hidden + refreshed)
 
 
 class _Reading:

@@ -1,4 +1,4 @@
-"""A batch of log entries as the least work for PostgreSQL: each row is touched once, whatever happened to it.
+"""A batch of entries of ledger logs as the least work for PostgreSQL: each row is touched once, whatever happened.
 
 Pure: no I/O, no clock. The changes of a batch are made anew each time, so a batch that failed leaves nothing behind.
 """
@@ -6,34 +6,24 @@ Pure: no I/O, no clock. The changes of a batch are made anew each time, so a bat
 from collections.abc import Callable
 from typing import Any
 
-from shared.instrument import Instrument
+import msgspec
+
 from shared.messages import (
     Accepted,
-    BookEntry,
-    Change,
+    Amended,
+    AmendFailed,
+    AmendRequested,
     Closed,
-    Configured,
-    Done,
     Filled,
+    HoldFunded,
+    HoldMoved,
     HoldReduced,
     LedgerEntry,
     LedgerEvent,
-    Match,
-    Open,
-    Received,
     Transferred,
 )
 from workers.ledger.settlement import movements, taken_from_hold
-from workers.pusher.rows import (
-    BalanceChange,
-    FillRow,
-    MovementRow,
-    OrderChange,
-    OrderRow,
-    RestingChange,
-    RestingRow,
-    TradeRow,
-)
+from workers.pusher.rows import BalanceChange, FillRow, MovementRow, OrderAmend, OrderChange, OrderRow
 
 
 class LedgerChanges:
@@ -42,6 +32,7 @@ class LedgerChanges:
     def __init__(self) -> None:
         self.new_orders: dict[int, OrderRow] = {}
         self.order_changes: dict[int, OrderChange] = {}
+        self.order_amends: dict[int, OrderAmend] = {}
         self.fills: list[FillRow] = []
         self.balances: dict[tuple[int, int, str], BalanceChange] = {}
         self.movements: list[MovementRow] = []
@@ -49,7 +40,7 @@ class LedgerChanges:
     def add(self, shard: int, position: int, entry: LedgerEntry) -> None:
         """Follow entry ``position`` of the log of ``shard``."""
         for event in entry.events:
-            step = _LEDGER_STEPS.get(type(event))
+            step = _STEPS.get(type(event))
             if step is not None:
                 step(self, event, entry.time)
                 self._move(shard, position, event, entry.time)
@@ -81,7 +72,8 @@ class LedgerChanges:
             event.order_id, event.account, event.instrument, event.side, event.order_type, event.price,
             event.quantity, event.funds, event.specified_funds, event.time_in_force, event.post_only, event.stp,
             storable(event.client_id), storable(event.request_id), event.maker_fee, event.taker_fee, event.hold,
-            event.quantity, time,
+            event.quantity, time, conditions=event.conditions, rival=event.rival, parent=event.parent,
+            due=event.due,
         )  # fmt: skip
 
     def _fill(self, event: Filled, time: int) -> None:
@@ -108,20 +100,55 @@ class LedgerChanges:
         order = self._order(event.order_id)
         order.hold -= event.released
         order.leave(event.remaining)
-        order.settled = True
+        order.settled, order.due = True, 0
         order.done_reason = event.reason
         order.cause = event.cause.value if event.cause else ""
         order.done_at = time
+
+    def _move_hold(self, event: HoldMoved, _time: int) -> None:
+        self._order(event.from_order_id).hold -= event.amount
+        self._order(event.order_id).hold += event.amount
+
+    def _fund_hold(self, event: HoldFunded, _time: int) -> None:
+        order = self._order(event.order_id)
+        order.hold += event.amount
+        order.due -= event.amount
+
+    def _ask_amend(self, event: AmendRequested, _time: int) -> None:
+        if event.hold:
+            self._order(event.order_id).hold += event.hold
+
+    def _amend(self, event: Amended, _time: int) -> None:
+        order = self._order(event.order_id)
+        order.hold -= event.released
+        order.leave(event.remaining)
+        if isinstance(order, OrderRow):
+            order.price, order.quantity = event.price, event.quantity
+            if event.stop_price and order.conditions is not None:
+                order.conditions = msgspec.structs.replace(order.conditions, stop_price=event.stop_price)
+            return
+        before = self.order_amends.get(event.order_id)
+        stop_price = event.stop_price or (before.stop_price if before is not None else 0)
+        self.order_amends[event.order_id] = OrderAmend(event.order_id, event.price, event.quantity, stop_price)
+
+    def _fail_amend(self, event: AmendFailed, _time: int) -> None:
+        if event.released:  # else the order may be closed already, and then nothing of it changes any more
+            self._order(event.order_id).hold -= event.released
 
     def _transfer(self, event: Transferred, time: int) -> None:
         """A transfer is its movement."""
 
 
-_LEDGER_STEPS: dict[type, Callable[[LedgerChanges, Any, int], None]] = {
+_STEPS: dict[type, Callable[[LedgerChanges, Any, int], None]] = {
     Accepted: LedgerChanges._accept,
     Filled: LedgerChanges._fill,
     HoldReduced: LedgerChanges._reduce,
     Closed: LedgerChanges._close,
+    HoldMoved: LedgerChanges._move_hold,
+    HoldFunded: LedgerChanges._fund_hold,
+    AmendRequested: LedgerChanges._ask_amend,
+    Amended: LedgerChanges._amend,
+    AmendFailed: LedgerChanges._fail_amend,
     Transferred: LedgerChanges._transfer,
 }
 
@@ -136,78 +163,3 @@ def _reference(event: LedgerEvent) -> str:
     if type(event) is Transferred:
         return storable(event.request_id)
     return f"{event.instrument}:{event.trade_id}:{event.order_id}"  # type: ignore[union-attr]  # a Filled
-
-
-class BookChanges:
-    """What a batch of entries of book logs changes.
-
-    A resting order of an earlier batch is not known here, only by how much it changes. An order that comes and goes
-    within the batch leaves no trace among the resting ones.
-    """
-
-    def __init__(self) -> None:
-        self.configured: dict[str, Instrument] = {}
-        self.sequences: dict[str, int] = {}
-        self.opened: dict[int, RestingRow] = {}
-        self.resting_changes: dict[int, RestingChange] = {}
-        self.gone: set[int] = set()
-        self.trades: list[TradeRow] = []
-        self._arriving = 0
-
-    def add(self, symbol: str, entry: BookEntry) -> None:
-        """Follow the next entry of the log of ``symbol``."""
-        for event in entry.events:
-            step = _BOOK_STEPS.get(type(event))
-            if step is not None:
-                step(self, symbol, event, entry.time)
-
-    def _receive(self, symbol: str, event: Received, _time: int) -> None:
-        self.sequences[symbol] = event.sequence
-        self._arriving = event.order_id
-
-    def _open(self, symbol: str, event: Open, _time: int) -> None:
-        self.sequences[symbol] = event.sequence
-        self.opened[event.order_id] = RestingRow(
-            event.order_id, symbol, event.account, event.side, event.price, event.remaining, event.sequence
-        )
-
-    def _match(self, symbol: str, event: Match, time: int) -> None:
-        self.sequences[symbol] = event.sequence
-        self.trades.append(
-            TradeRow(
-                symbol, event.trade_id, event.sequence, event.price, event.quantity, event.side,
-                event.maker_order_id, event.taker_order_id, time,
-            )
-        )  # fmt: skip
-        self._reduce(event.maker_order_id, event.quantity)
-
-    def _change(self, symbol: str, event: Change, _time: int) -> None:
-        self.sequences[symbol] = event.sequence
-        self._reduce(event.order_id, event.old_quantity - event.new_quantity)
-
-    def _reduce(self, order_id: int, quantity: int) -> None:
-        """Take from a resting order; where the order is an arriving one, there is no row that this changes."""
-        resting = self.opened.get(order_id) or self.resting_changes.get(order_id)
-        if resting is None:
-            resting = self.resting_changes[order_id] = RestingChange(order_id, 0)
-        resting.remaining -= quantity
-
-    def _done(self, symbol: str, event: Done, _time: int) -> None:
-        self.sequences[symbol] = event.sequence
-        order_id = event.order_id
-        if self.opened.pop(order_id, None) is None and order_id != self._arriving:
-            self.resting_changes.pop(order_id, None)
-            self.gone.add(order_id)
-
-    def _configure(self, symbol: str, event: Configured, _time: int) -> None:
-        self.configured[symbol] = event.instrument
-
-
-_BOOK_STEPS: dict[type, Callable[[BookChanges, str, Any, int], None]] = {
-    Received: BookChanges._receive,
-    Open: BookChanges._open,
-    Match: BookChanges._match,
-    Change: BookChanges._change,
-    Done: BookChanges._done,
-    Configured: BookChanges._configure,
-}
