@@ -24,6 +24,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from shared.default_secrets import KEY_FILE
 from shared.errors import CorruptState, InvalidInput, InvalidSetting
 from shared.schema import api_keys, users
 from shared.settings import SERVER_KEY_CHARS_MIN, Settings
@@ -34,7 +35,6 @@ Role = Literal["trader", "admin"]
 SCOPES: tuple[Scope, ...] = ("view", "trade", "transfer")
 """What every user may do, and let a key of theirs do. ``admin`` is for the role of that name."""
 ROLES: tuple[Role, ...] = get_args(Role)
-KEY_FILE = "server.key"
 SECRET_BYTES = 32
 NAME_CHARS_MAX = 64
 LABEL_CHARS_MAX = 128

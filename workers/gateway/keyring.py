@@ -47,8 +47,8 @@ class KeyRing:
         self._users: dict[int, User] = {}
         self._sealed: dict[str, tuple[bytes, bytes]] = {}
         """Each key's secret as it was read, and opened: opening all of them at every load would take long."""
-        self._unknown: dict[str | int, None] = {}
-        """What was looked up in vain: once is enough, since ids are not made twice."""
+        self._unknown: dict[str, None] = {}
+        """Keys that were looked up in vain. Once is enough: nobody knows a key's id before it is made."""
         self._reading = asyncio.Lock()
         """One read at a time: what was read before a key was ended must not be taken after what was read since."""
         self._loaded = False
@@ -79,17 +79,15 @@ class KeyRing:
     async def find_user(self, account: int) -> User | None:
         """The user with this account, None if there is none. Raises ``ApiError`` 503 if only PostgreSQL could tell."""
         known = self._users.get(account)
-        if known is None and self._may_look_up(account):
+        if known is None and self._may_look_up():
             await self.refresh_user(account)
             known = self._users.get(account)
-            if known is None:
-                self._unknown[account] = None
         return known
 
-    def _may_look_up(self, one: str | int) -> bool:
+    def _may_look_up(self, key: str = "") -> bool:
         if not self._loaded:
             raise unavailable(AWAY)
-        if one in self._unknown:
+        if key in self._unknown:
             return False
         if len(self._unknown) >= UNKNOWN_MAX:
             self._unknown.clear()
@@ -117,7 +115,6 @@ class KeyRing:
             for key in [one.key for one in self._found.values() if one.account == account]:
                 del self._found[key]
             self._users.pop(account, None)
-            self._unknown.pop(account, None)
             self._take_users(found)
             self._take(rows)
 

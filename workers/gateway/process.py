@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from shared import keys, log
 from shared.connections import connect_async, open_database_async
 from shared.credentials import server_key
+from shared.default_secrets import check_secrets
 from shared.errors import InvalidSetting
 from shared.settings import Settings
 from workers.gateway import figures
@@ -71,6 +72,7 @@ async def main(number: int, settings: Settings) -> None:
     for name, url in (("MATCHBOX_REDIS_URL", settings.redis_url), ("MATCHBOX_DATABASE_URL", settings.database_url)):
         if not url:
             raise InvalidSetting(f'{name} is not set; "matchbox start" sets it for the processes it starts')
+    check_secrets(settings)
     listener = listen(settings)
     client, engine = connect_async(settings.redis_url), open_database_async(settings.database_url)
     gateway = create_gateway(number, settings, client, engine, server_key(settings))
