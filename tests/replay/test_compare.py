@@ -369,10 +369,12 @@ def test_the_command(tmp_path):
     report = msgspec.json.decode(done.stdout.splitlines()[-1], type=Report)
     assert (report.aggressors, report.equal, report.equal_percent) == (2, 1, 50.0)
     assert report.causes == {"order of listing": 1}
-    lines = [line.strip("│ \n") for line in done.stdout.splitlines()]
-    assert any(line.startswith("aggressors") and line.endswith(" 2") for line in lines)
-    assert any(line.startswith("order of listing") and line.endswith(" 1") for line in lines)
-    assert any(line.startswith("20 ") and "3 of 2 at 101" in line for line in lines)
+    lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines()]
+    assert ["aggressors", "2", "100.00%"] in lines
+    assert ["equal: same makers, quantities and order", "1", "50.00%"] in lines
+    assert ["order of listing", "1", "50.00%"] in lines
+    assert ["order of listing", "4 of 3 at 101", "3 of 2 at 101"] in lines
+    assert ["20", "3 of 2 at 101", "4 of 3 at 101"] in lines
 
 
 def test_files_that_cannot_be_compared(tmp_path):

@@ -16,7 +16,8 @@ class Session(Inbox):
     """The gateway's inbox as one socket uses it.
 
     Every request id begins with the session's ``name``, and the ledger keeps the id with the order: so whoever knows
-    the name finds all orders that were placed over the socket, in a restarted gateway, too.
+    the name finds all orders that were placed over the socket, in a restarted gateway, too. Sending and waiting are the
+    gateway's own: only ``ask``, ``ask_each`` and ``request_id`` are to be used here.
     """
 
     def __init__(self, inbox: Inbox) -> None:

@@ -45,8 +45,6 @@ class Mirror:
         self._icebergs = icebergs
         self._touched: set[int] = set()
         """Orders that something was done to since the last ``mend``."""
-        self._levels: set[Level] = set()
-        """Levels at which something happened since."""
 
     # --- what people did ------------------------------------------------------------------------
 
@@ -93,10 +91,8 @@ class Mirror:
         for event in events:
             if isinstance(event, Match):
                 self._touched |= {event.maker_order_id, event.taker_order_id}
-                self._levels.add((event.side, event.price))
             elif isinstance(event, Open | Done):
                 self._touched.add(event.order_id)
-                self._levels.add((event.side, event.price))
         return events
 
     def _account(self, order: int) -> int:
@@ -109,15 +105,22 @@ class Mirror:
     # --- what differs ---------------------------------------------------------------------------
 
     def mend(self) -> list[int]:
-        """Make the book equal the recorded one where something happened. Returns the orders that differed."""
-        wrong = [order for order in self._touched if self._found(order) != self._wanted(order)]
-        levels = {level for level in self._levels if self._queue(level) != list(self._recorded.level(*level))}
-        for order in wrong:
-            levels |= {(one.side, one.price) for one in (self._found(order), self._wanted(order)) if one is not None}
+        """Make the book equal the recorded one where something happened.
+
+        Returns the orders that differed, or where none did, those of the levels that had another order of priority.
+        """
+        pairs = [(order, self._found(order), self._wanted(order)) for order in self._touched]
+        wrong = [order for order, found, wanted in pairs if found != wanted]
+        touched = {(one.side, one.price) for _, *two in pairs for one in two if one is not None}
+        levels = {level for level in touched if self._differs(level)}
+        moved = [order for level in levels for order in self._recorded.level(*level)]
         self._touched.clear()
-        self._levels.clear()
         self._rebuild(levels)
-        return wrong
+        return wrong or moved
+
+    def _differs(self, level: Level) -> bool:
+        queue, wanted = self._queue(level), list(self._recorded.level(*level))
+        return queue != wanted or any(self._found(order) != self._wanted(order) for order in queue)
 
     def _found(self, order: int) -> RecordedOrder | None:
         one = self.book.orders.get(order)

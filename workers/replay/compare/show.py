@@ -46,17 +46,21 @@ def figures(report: Report) -> Table:
     shown = Table(title=f"{Path(report.file).name}: the engine's fills", title_justify="left", show_header=False)
     shown.add_column()
     shown.add_column(justify="right")
+    shown.add_column(justify="right")
+
+    def of_aggressors(name: str, count: int) -> None:
+        shown.add_row(name, f"{count:,}", f"{100 * count / report.aggressors:.2f}%" if report.aggressors else "")
+
     shown.add_row("records", f"{report.records:,}")
-    shown.add_row("aggressors", f"{report.aggressors:,}")
     shown.add_row("fills", f"{report.fills:,}")
     shown.add_row("lots", f"{report.lots:,}")
-    shown.add_row("equal: same makers, quantities and order", f"{report.equal:,}")
-    shown.add_row("  in percent", f"{report.equal_percent:.2f}")
-    shown.add_row("  with a maker that is listed behind those of its price", f"{report.listed_last:,}")
-    shown.add_row("  with makers from before the recording", f"{report.from_before:,}")
-    shown.add_row("exceptions", f"{len(report.exceptions):,}", end_section=not report.causes)
+    of_aggressors("aggressors", report.aggressors)
+    of_aggressors("equal: same makers, quantities and order", report.equal)
+    of_aggressors("  of these, with one maker listed behind its turn", report.listed_last)
+    of_aggressors("  of these, with makers from before the recording", report.from_before)
+    of_aggressors("exceptions", len(report.exceptions))
     for cause, count in sorted(report.causes.items()):
-        shown.add_row(f"  {cause}", f"{count:,}")
+        of_aggressors(f"  {cause}", count)
     shown.add_section()
     shown.add_row("learned: orders that share an owner", f"{report.own_orders:,}")
     shown.add_row("learned: icebergs", f"{report.icebergs:,}")
