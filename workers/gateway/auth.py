@@ -127,9 +127,13 @@ _HEADERS = {
 }
 
 
-def claim_of_headers(headers: Iterable[tuple[bytes, bytes]]) -> Claim:
-    """The claim in a request's headers (names in lower case). Raises ``ApiError`` 401 that names what is missing."""
-    found = {_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in _HEADERS}
+def signed_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """What a request's headers (names in lower case) have of a claim, by its fields."""
+    return {_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in _HEADERS}
+
+
+def claim_of_headers(found: dict[str, str]) -> Claim:
+    """The claim of ``signed_headers``. Raises ``ApiError`` 401 that names what is missing."""
     for header, field in _HEADERS.items():
         if not found.get(field):
             raise unauthorized(

@@ -9,13 +9,12 @@ from typing import Any
 from shared.credentials import scopes_of
 from shared.settings import Settings
 from workers.gateway.address import address_of, neighbourhood
-from workers.gateway.auth import BLOCKED, WEBSOCKET_PATH, Caller, Claim, claim_of_headers, verify
+from workers.gateway.auth import BLOCKED, WEBSOCKET_PATH, Caller, Claim, claim_of_headers, signed_headers, verify
 from workers.gateway.errors import ApiError, unauthorized
 from workers.gateway.keyring import KeyRing
 from workers.gateway.rates import Rates
 from workers.gateway.sessions import READING, Sessions, check_change, check_origin, hash_of
 
-_KEY = b"cb-access-key"
 _ENDED = "the session has ended; log in again by POST /sessions"
 
 
@@ -42,9 +41,10 @@ class Gate:
 
     async def caller_of(self, scope: Any, target: bytes, body: bytes) -> Caller:
         """Who sent a request. Raises ``ApiError``: 401 if nobody who may, 429 if too often, 503 if nobody can tell."""
+        found = signed_headers(scope["headers"])
         try:
-            if any(name == _KEY for name, _ in scope["headers"]):
-                caller = await self._signed(claim_of_headers(scope["headers"]), scope, target, body)
+            if "key" in found:
+                caller = await self._signed(claim_of_headers(found), scope, target, body)
             else:
                 caller = await self._logged_in(scope)
         except ApiError:
@@ -73,7 +73,7 @@ class Gate:
         headers = scope["headers"]
         session_id = self._sessions.id_of(headers)
         if not session_id:
-            claim_of_headers(headers)  # says what is missing
+            claim_of_headers({})  # says what is missing
         caller = await self._caller_in(session_id)
         if caller is None:
             raise unauthorized(_ENDED)
