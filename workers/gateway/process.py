@@ -23,6 +23,7 @@ from workers.gateway import figures
 from workers.gateway.app import create_app, create_gateway
 from workers.gateway.context import Gateway
 from workers.gateway.feed.socket import FeedProtocol
+from workers.gateway.http_protocol import BoundedHttp, close_late
 
 BEAT_S = 1.0
 BEAT_TTL_S = 5
@@ -31,6 +32,7 @@ PING_S = 5.0
 PONG_S = 20.0
 MESSAGE_MAX = 64 * 1024
 KEEP_ALIVE_S = 75
+HANG_UP_S = 5.0
 DRAIN_S = 3
 """How long requests under way may take once the process is told to stop."""
 
@@ -78,7 +80,7 @@ async def main(number: int, settings: Settings) -> None:
     gateway = create_gateway(number, settings, client, engine, server_key(settings))
     config = uvicorn.Config(
         create_app(gateway),
-        http="httptools",
+        http=BoundedHttp,
         ws=FeedProtocol,
         lifespan="off",
         log_config=None,
@@ -119,6 +121,7 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
             gateway.hub.tell_forever(),
             gateway.cancel_on_disconnect.keep_for_others_forever(),
             beat_forever(gateway, client),
+            hang_up_forever(server),
         )
     ]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -132,6 +135,13 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
     for task in failed:
         task.result()
     log.get().info("Stopped")
+
+
+async def hang_up_forever(server: Server) -> None:
+    """Look now and then for requests that do not arrive."""
+    while True:
+        await asyncio.sleep(HANG_UP_S)
+        close_late(server.server_state.connections, time.monotonic())
 
 
 async def beat_forever(gateway: Gateway, client: Any) -> None:
