@@ -104,6 +104,25 @@ def test_an_amend_is_answered_when_its_book_has_done_it(back):
     run(story())
 
 
+def test_an_amend_of_a_child_that_goes_live_meanwhile_says_why_it_failed(back):
+    """Its book refused it as one that waits; when that is answered it rests, and another try will do."""
+
+    async def story():
+        buy, sell = SELL | {"side": "buy", "price": "90"}, SELL | {"price": "120"}
+        placed = await back.do(back.desk.place_list(1, {"type": "oto", "orders": [buy, sell], "trigger": "first_fill"}))
+        child = placed.orders[1].id
+        task, request = await back.ask(back.desk.amend(1, child, {"size": "7"}))
+        back.world.requested(request)
+        back.world.drain()
+        back.world.request(OrderRequest("s", 2, "BTC-USD", "sell", "limit", 90, 10))
+        back.settle()
+        with pytest.raises(ApiError, match="waited behind another when the amend came; send it again"):
+            await task
+        assert (await back.do(back.desk.amend(1, child, {"size": "7"}))).size == "7"
+
+    run(story())
+
+
 BETWEEN = [
     (lambda back, order_id: back.buy(100, 10), "Order already done", 404),
     (lambda back, order_id: back.world.request(CancelRequest("c", 1, order_id)), "Order already done", 404),
@@ -297,5 +316,18 @@ def test_an_unknown_order_needs_the_history(back, reference):
         with pytest.raises(ApiError, match="order not found"):
             await back.desk.find(2, reference)
         assert len(looked) == 1
+
+    run(story())
+
+
+def test_no_client_id_is_nobodys(back):
+    """An empty id behind "client:" must never mean an order without one: a cancel would hit any of them."""
+
+    async def story():
+        order = await back.do(back.desk.place(1, SELL))
+        with pytest.raises(ApiError, match="Invalid order id") as error:
+            await back.desk.cancel(1, "client:")
+        assert error.value.status == 400
+        assert (await back.desk.find(1, order.id)).is_done is False
 
     run(story())

@@ -46,5 +46,8 @@ def _malformed(request: AmendRequest, known: KnownOrder, standing: Standing, ins
         return "an order that waits behind another cannot be amended; cancel it instead"
     if request.stop_price and standing.status != "active":
         return f"stop_price {price_text(instrument, request.stop_price)} comes too late: the stop has triggered already"
+    conditions = known.order.conditions
+    if conditions is None or not (conditions.display_quantity or conditions.min_quantity):
+        return "the order waited behind another when the amend came; send it again"
     size = quantity_text(instrument, request.quantity or known.order.quantity)
     return f"size {size} does not go with the order's display_size or min_size: it shows at least a 1000th of its size"

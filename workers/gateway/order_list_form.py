@@ -115,15 +115,32 @@ def _check_rivals(rivals: list[OrderRequest], first: int, instrument: Instrument
             "two orders that cancel each other are on the same side"
         )
     for at, order in enumerate(rivals, first):
-        if order.order_type == "market" and (order.conditions is None or not order.conditions.stop):
-            raise bad_request(
-                f"{_which(at)}type market never waits, so it cannot be canceled by another: send type limit, or a stop"
-            )
+        _check_waits(order, at)
     upper, lower = _straddling(rivals, first)
     if upper.price and lower.price and upper.price <= lower.price:
         raise bad_request(
             f"{_which(upper.at)}{upper.name} {price_text(instrument, upper.price)} must be above order {lower.at}'s "
             f"{lower.name}, {price_text(instrument, lower.price)}"
+        )
+
+
+def _check_waits(order: OrderRequest, at: int) -> None:
+    """One that ends as it arrives would take the other with it at once, and leave its owner without both."""
+    if order.conditions is not None and order.conditions.stop:
+        return
+    if order.order_type == "market":
+        raise bad_request(
+            f"{_which(at)}type market never waits, so it cannot be canceled by another: send type limit, or a stop"
+        )
+    if order.time_in_force in ("IOC", "FOK"):
+        raise bad_request(
+            f"{_which(at)}time_in_force {order.time_in_force} never waits, so it cannot be canceled by another: "
+            "send GTC or GTT, or a stop"
+        )
+    if order.conditions is not None and order.conditions.min_quantity:
+        raise bad_request(
+            f"{_which(at)}min_size has to fill as the order arrives, so it cannot be canceled by another: "
+            "leave it out, or send a stop"
         )
 
 

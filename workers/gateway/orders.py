@@ -169,7 +169,10 @@ class Desk:
         """The account's order, as any gateway has answered it. Raises ``ApiError``: 404 (somebody else's, too), 400."""
         await self.catch_up(account)
         if reference.startswith(_CLIENT):
-            return await self._find_by_client_id(account, client_id(reference.removeprefix(_CLIENT)))
+            own = client_id(reference.removeprefix(_CLIENT))
+            if not own:  # it would mean any of the orders without one
+                raise bad_request("Invalid order id")
+            return await self._find_by_client_id(account, own)
         try:
             return await self._find_by_id(account, from_uuid(reference))
         except InvalidInput as error:

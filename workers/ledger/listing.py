@@ -102,14 +102,22 @@ def _check_shape(request: OrderListRequest) -> Refusal | None:
             return _of(at, refusal)
         if (one.account, one.instrument) != (request.account, request.instrument):
             return _of(at, invalid("it must be of the list's account and product"))
-        stop = one.conditions.stop if one.conditions is not None else ""
-        if at - 1 in rivals_of(kind) and one.order_type == "market" and not stop:
-            return _of(at, invalid("of two that cancel each other none can be a market order without a stop"))
+        if at - 1 in rivals_of(kind) and not _can_wait(one):
+            return _of(at, invalid("of two that cancel each other none can be market, IOC, FOK or with min_size"))
     if len({_id_of(one) for one in orders}) != len(orders):
         return invalid("the orders of a list need ids of their own")
     if any(orders[one].side != orders[other].side for one, other in pairwise(rivals_of(kind))):
         return invalid("two orders that cancel each other must be on the same side")
     return None
+
+
+def _can_wait(one: OrderRequest) -> bool:
+    """A stop sleeps first; else an order that acts only as it arrives would end itself and its rival at once."""
+    conditions = one.conditions
+    if conditions is not None and conditions.stop:
+        return True
+    at_once = one.order_type == "market" or one.time_in_force in ("IOC", "FOK")
+    return not at_once and (conditions is None or not conditions.min_quantity)
 
 
 def _of(at: int, refusal: Refusal) -> Refusal:
