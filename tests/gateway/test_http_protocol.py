@@ -2,13 +2,18 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
 from workers.gateway.http_protocol import ARRIVAL_S, HEAD_BYTES_MAX, BoundedHttp, close_late
+
+ROOT = Path(__file__).parents[2]
 
 
 def talk(cluster, *parts, pause_s=0.0):
@@ -128,3 +133,18 @@ def test_whoever_does_not_come_to_the_point_is_hung_up_on(parts, waits):
         assert pipe.aborted is waits
 
     asyncio.run(talk_slowly())
+
+
+def test_a_gateway_may_open_as_many_files_as_its_limits_promise():
+    """Started with few, as most systems do, it asks for more; never for more than it may have."""
+    script = (
+        "import resource\n"
+        "from workers.gateway.process import OTHER_FILES, raise_file_limit\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "for sockets in (100, 0, 10**9):\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))\n"
+        "    raise_file_limit(sockets)\n"
+        "    print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(hard, sockets + OTHER_FILES))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"] * 3

@@ -434,3 +434,22 @@ def test_a_closed_exchange_registers_nobody(cluster):
     finally:
         cluster.settings = open_settings
         cluster.restart("gateway:0")
+
+
+def test_the_description_says_how_to_come_in(cluster):
+    """Every signed route names both ways and its refusals; every body has an example; nothing is a secret there."""
+    api = json.loads(cluster.http.get("/openapi.json").text)
+    assert set(api["components"]["securitySchemes"]) == {"key", "session"}
+    for path, methods in api["paths"].items():
+        for method, about in methods.items():
+            assert "429" in about["responses"], path
+            if "security" in about:
+                assert about["security"] == [{"key": []}, {"session": []}]
+                assert "401" in about["responses"]
+            if method in ("post", "patch"):
+                (content,) = about["requestBody"]["content"].values()
+                assert content["examples"], path
+    wanted = {"/users", "/users/self", "/sessions", "/api-keys", "/api-keys/{key}", "/admin/users", "/admin/halts"}
+    assert wanted <= set(api["paths"])
+    assert {"200", "204"} & set(api["paths"]["/sessions"]["delete"]["responses"]) == {"204"}
+    assert all(about.get("security") for path, one in api["paths"].items() if "admin" in path for about in one.values())

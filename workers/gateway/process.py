@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import time
@@ -33,6 +34,8 @@ PONG_S = 20.0
 MESSAGE_MAX = 64 * 1024
 KEEP_ALIVE_S = 75
 HANG_UP_S = 5.0
+OTHER_FILES = 2000
+"""Connections of HTTP clients, of servers, and whatever else is open."""
 DRAIN_S = 3
 """How long requests under way may take once the process is told to stop."""
 
@@ -44,6 +47,14 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave them alone."""
         yield
+
+
+def raise_file_limit(sockets: int) -> None:
+    """Let this process have so many sockets open, as far as the system lets us: often it begins with 1024 files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sockets + OTHER_FILES if hard == resource.RLIM_INFINITY else min(hard, sockets + OTHER_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -75,6 +86,7 @@ async def main(number: int, settings: Settings) -> None:
         if not url:
             raise InvalidSetting(f'{name} is not set; "matchbox start" sets it for the processes it starts')
     check_secrets(settings)
+    raise_file_limit(settings.sockets_max)
     listener = listen(settings)
     client, engine = connect_async(settings.redis_url), open_database_async(settings.database_url)
     gateway = create_gateway(number, settings, client, engine, server_key(settings))
