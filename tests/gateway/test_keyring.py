@@ -128,7 +128,7 @@ def test_what_was_read_before_a_key_ended_is_not_taken_after_it(database, databa
         made = create_key(database, account, ["view"], SERVER_KEY)
         async with ring(database_url) as (keys, history):
             slow = history.hold = asyncio.Event()
-            old = asyncio.create_task(keys.refresh_user(account))
+            old = asyncio.create_task(keys.refresh(made.key))
             await history.held.wait()  # it has read, and is not back yet
             revoke_key(database, made.key)
             new = asyncio.create_task(keys.refresh(made.key))
