@@ -3,6 +3,7 @@
 #   make run     install if needed, then start an exchange with a living market
 #   make test    install if needed, then every test
 #   make check   format, lint, types, fast tests
+#   make peers   install the order books that "matchbox bench core" is compared with
 #   make lock    pin the dependencies anew, with hashes
 
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3 python; do \
@@ -18,7 +19,7 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" && echo yes
 export UV_NO_CACHE := 1
 endif
 
-.PHONY: run install test check format lock clean
+.PHONY: run install test check peers format lock clean
 
 run: $(INSTALLED)
 	$(BIN)/matchbox start --demo $(ARGS)
@@ -51,6 +52,10 @@ check: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(PYTEST) $(ARGS)
+
+# The order books that "matchbox bench core" is compared with.
+peers: $(INSTALLED)
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-build-isolation --editable ".[peers]"
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

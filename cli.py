@@ -214,8 +214,8 @@ def audit(data: str | None) -> None:
 
 
 @cli.command()
-@click.argument("names", nargs=-1, metavar="[engine|gateway]...", type=click.Choice(["engine", "gateway"]))
-@click.option("--quick", is_flag=True, help="All of it in under 40 s.")
+@click.argument("names", nargs=-1, metavar="[core|engine|gateway]...", type=click.Choice(["core", "engine", "gateway"]))
+@click.option("--quick", is_flag=True, help="Fewer commands and rounds: a minute or so in all.")
 def bench(names: tuple[str, ...], quick: bool) -> None:
     """Measure this machine, on private servers.
 
@@ -223,7 +223,7 @@ def bench(names: tuple[str, ...], quick: bool) -> None:
     """
     from importlib import import_module
 
-    for name in names or ("engine", "gateway"):
+    for name in names or ("core", "engine", "gateway"):
         import_module(f"benchmarks.{name}").main(["--quick"] if quick else [], standalone_mode=False)
 
 

@@ -10,10 +10,19 @@ MID, SPREAD, REACH = 5_000_000, 10, 1000
 ACCOUNTS = 50
 
 
+def account(dice: random.Random, side: Side) -> int:
+    """One of 50 accounts, each of which only buys or only sells.
+
+    So nobody meets themselves, and books that know no self-trade prevention make the same trades.
+    """
+    return 2 * dice.randrange(ACCOUNTS // 2) + (1 if side == "buy" else 2)
+
+
 class MixedFlow:
     """49% passive limits, 41% cancels, 5% market orders, 5% crossing limits around a drifting mid.
 
-    Holds about ``depth`` orders a side: cancels take a random live order, and trades are made good by more limits.
+    Holds about ``depth`` orders a side: cancels take a random live order, and trades are made good by more limits. Some
+    cancels come too late, as in life.
     """
 
     def __init__(self, seed: int = 1, depth: int = 1000) -> None:
@@ -41,9 +50,9 @@ class MixedFlow:
     def _cancel(self) -> Cancel:
         at = self._random.randrange(len(self._live))
         self._live[at], self._live[-1] = self._live[-1], self._live[at]
-        order_id, account = self._live.pop()
+        order_id, owner = self._live.pop()
         self._count += 1
-        return Cancel(order_id, account, self._count)
+        return Cancel(order_id, owner, self._count)
 
     def _passive(self) -> Place:
         side: Side = self._random.choice(("buy", "sell"))
@@ -62,6 +71,6 @@ class MixedFlow:
 
     def _place(self, side: Side, price: int) -> Place:
         self._count += 1
-        account = 1 + self._random.randrange(ACCOUNTS)
+        owner = account(self._random, side)
         quantity = self._random.randrange(1, 200) * 1000
-        return Place(self._count, account, self._count, side, "limit", price, quantity, maker_fee=1000, taker_fee=2000)
+        return Place(self._count, owner, self._count, side, "limit", price, quantity, maker_fee=1000, taker_fee=2000)

@@ -186,6 +186,27 @@ def test_a_gateway_that_lost_the_log_loads_anew_and_sends_its_listeners_away(clu
     cluster.wait_ready("gateway:1")
 
 
+def test_who_subscribes_while_the_gateway_starts_is_served(cluster):
+    """Who connects again as soon as somebody listens gets the feed a moment later, not an error and then silence."""
+    for name in ("gateway:1", "gateway:0"):
+        cluster.kill(name)
+    cluster.start("gateway:0")
+    with until(lambda: connected(cluster)) as listener:
+        listener.send(json.dumps({"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["heartbeat"]}))
+        assert json.loads(listener.recv(timeout=10))["type"] == "subscriptions"
+    cluster.start("gateway:1")
+    for name in ("gateway:0", "gateway:1"):
+        cluster.wait_ready(name)
+
+
+def connected(cluster):
+    """A socket, if somebody listens."""
+    try:
+        return connect(cluster.url.replace("http", "ws"), close_timeout=0.2)
+    except OSError:
+        return None
+
+
 def stored_by_pusher(client, log):
     """Up to which entry PostgreSQL has a log: real trimming never passes that."""
     return int((client.hget(keys.consumers(log), keys.POSTGRESQL) or b"0").partition(b"-")[0])

@@ -217,6 +217,15 @@ def test_a_refused_amend_changes_nothing(order, asked, reason, says):
     assert not made.commands["BTC-USD"]
 
 
+def test_a_trailing_stop_is_worth_what_it_stands_at():
+    """It has no stop price of its own, and must not be amended beyond the value that a new order may have."""
+    made = with_order(20, Limits(max_notional="200"), conditions=TRAILING, side="sell", order_type="market", price=0)
+    too_much, smaller = amend(made, quantity=6), amend(made, quantity=3)
+    assert isinstance(too_much, Rejected)
+    assert (too_much.reason, too_much.message[:19]) == (R.NOTIONAL_TOO_LARGE, "order value 216 USD")
+    assert isinstance(smaller, AmendRequested)
+
+
 def test_a_plain_market_order_cannot_be_amended():
     """It is on its way to its end."""
     made = world(10)

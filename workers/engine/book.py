@@ -18,12 +18,13 @@ class OrderBook(BookState):
 
     def apply(self, command: Command) -> list[BookEvent]:
         """Do what the command asks and say what happened: at least one event, refusals included."""
-        if command.time > self.time:
-            self.time = command.time
+        time = command.time
+        if time > self.time:
+            self.time = time
         among_extras = self.extras
         if among_extras:
             return self._apply_among_extras(command)
-        events = DECISIONS[command.__class__](self, command)
+        events = DECISIONS[type(command)](self, command)
         if self.extras:  # it came with the first of them, and has not traded if that enters behind it
             self.reference = self.last_price
             aftermath.settle(self, events)

@@ -1,5 +1,7 @@
 """One side of the book: its price levels, best first to reach, each a queue in order of arrival.
 
+Who comes and goes is up to ``BookState.rest`` and ``remove``, which do it in place: a call less is 4% of a command.
+
 An order that left stays in its queue as a tombstone (``remaining == 0``) until tombstones are half of it, so that a
 cancel deep in a long queue, and a queue eaten from the front, both cost O(1) amortised.
 """
@@ -11,8 +13,14 @@ import msgspec
 
 from shared.messages import Conditions, SelfTradePrevention, Side
 
-_COMPACT_AT = 32
+COMPACT_AT = 32
 """A queue with fewer tombstones is left alone."""
+_STRETCH = 2048
+"""Orders of a queue that are looked at in one go: about 0.1 ms."""
+
+
+_SPARE_MAX = 1024
+"""Levels kept to be used again."""
 
 
 class RestingOrder(msgspec.Struct, array_like=True, gc=False):
@@ -42,19 +50,20 @@ class RestingOrder(msgspec.Struct, array_like=True, gc=False):
         return self.remaining + self.hidden
 
 
-class Level(msgspec.Struct, gc=False):
+class Level:
     """All orders at one price. ``quantity`` is the total of the living, ``dead`` the number of tombstones.
 
-    ``hidden`` is what icebergs have here beyond what they show.
-    Nobody lives before ``head``.
+    ``hidden`` is what icebergs have here beyond what they show. Nobody lives before ``head``. ``swept`` is how far the
+    present round of ``compact`` has come.
+
+    Not a Struct, whose fields cost 50 ns to set, not 5; it costs more to make, so ``BookSide`` keeps some to use again.
     """
 
-    price: int
-    queue: list[RestingOrder]
-    quantity: int
-    head: int = 0
-    dead: int = 0
-    hidden: int = 0
+    __slots__ = ("dead", "head", "hidden", "price", "quantity", "queue", "swept")
+
+    def __init__(self) -> None:
+        self.queue: list[RestingOrder] = []
+        self.price = self.quantity = self.hidden = self.head = self.dead = self.swept = 0
 
     def living(self) -> Iterator[RestingOrder]:
         """The orders in priority order."""
@@ -73,9 +82,18 @@ class Level(msgspec.Struct, gc=False):
         return queue[head]
 
     def compact(self) -> None:
-        """Forget the tombstones."""
-        self.queue = list(self.living())
-        self.head = self.dead = 0
+        """Forget the tombstones among the next ``_STRETCH`` orders; a long queue takes many calls.
+
+        All 50,000 orders of a level at once were a pause of 3 ms.
+        """
+        start = self.swept
+        stretch = self.queue[start : start + _STRETCH]
+        living = [order for order in stretch if order.remaining]
+        self.queue[start : start + _STRETCH] = living
+        gone = len(stretch) - len(living)
+        self.dead -= gone
+        self.head = max(min(self.head, start), self.head - gone)
+        self.swept = start + len(living) if start + len(living) < len(self.queue) else 0
 
 
 class BookSide:
@@ -85,29 +103,39 @@ class BookSide:
     and shrinks for free, and "at least as good as" is ``>=`` on either side.
     """
 
-    __slots__ = ("keys", "levels", "sign")
+    __slots__ = ("keys", "levels", "sign", "spare")
 
     def __init__(self, sign: int) -> None:
         self.sign = sign
         self.keys: list[int] = []
         self.levels: dict[int, Level] = {}
+        self.spare: list[Level] = []
 
     def best(self) -> int:
         """The best price; 0 if nobody rests here."""
         return self.sign * self.keys[-1] if self.keys else 0
 
-    def add(self, order: RestingOrder) -> None:
-        """Put an order at the back of its level."""
-        price = order.price
-        level = self.levels.get(price)
-        if level is None:
-            self.levels[price] = level = Level(price, [order], order.remaining)
-            insort(self.keys, self.sign * price)
+    def open(self, price: int) -> Level:
+        """An empty level at a price that has none."""
+        level = self.spare.pop() if self.spare else Level()
+        level.price = price
+        self.levels[price] = level
+        insort(self.keys, self.sign * price)
+        return level
+
+    def close(self, level: Level) -> None:
+        """Take away a level whose last order has left."""
+        price = level.price
+        del self.levels[price]
+        keys, key = self.keys, self.sign * price
+        if keys[-1] == key:
+            keys.pop()
         else:
-            level.queue.append(order)
-            level.quantity += order.remaining
-        if order.hidden:
-            level.hidden += order.hidden
+            del keys[bisect_left(keys, key)]
+        if len(self.spare) < _SPARE_MAX:
+            level.queue.clear()
+            level.hidden = level.head = level.dead = level.swept = 0
+            self.spare.append(level)
 
     def reduce(self, order: RestingOrder, remaining: int) -> None:
         """Set what an order shows, more than 0; it keeps its place."""
@@ -118,26 +146,6 @@ class BookSide:
         """Set what an order hides."""
         self.levels[order.price].hidden += hidden - order.hidden
         order.hidden = hidden
-
-    def remove(self, order: RestingOrder) -> None:
-        """Leave a tombstone, or drop the level with its last order. What it hid is still known of it."""
-        price = order.price
-        level = self.levels[price]
-        if order.hidden:
-            level.hidden -= order.hidden
-        level.quantity -= order.remaining
-        order.remaining = 0
-        level.dead = dead = level.dead + 1
-        size = len(level.queue)
-        if dead == size:
-            del self.levels[price]
-            keys, key = self.keys, self.sign * price
-            if keys[-1] == key:
-                keys.pop()
-            else:
-                del keys[bisect_left(keys, key)]
-        elif dead > _COMPACT_AT and 2 * dead > size:
-            level.compact()
 
     def ranked(self, limit: int | None = None) -> Iterator[Level]:
         """Levels from the best on; with ``limit`` (a key) only those at least as good."""

@@ -66,7 +66,8 @@ def load(book: BookState, content: bytes) -> None:
         raise CorruptState(f"order book snapshot is unreadable ({error}): load an older one") from error
     book.sequence, book.trade_id = snapshot.sequence, snapshot.trade_id
     book.time, book.last_price = snapshot.time, snapshot.last_price
-    book.instrument = snapshot.instrument
+    if snapshot.instrument is not None:
+        book.configure(snapshot.instrument)
     for order in (*snapshot.bids, *snapshot.asks):
         if snapshot.format == 1:
             order.quantity = order.remaining

@@ -16,7 +16,7 @@ import msgspec
 from shared.instrument import Instrument
 from shared.messages import ListKind, Place, Received, Side
 from workers.engine.expiry import Deadlines
-from workers.engine.levels import BookSide, RestingOrder
+from workers.engine.levels import COMPACT_AT, BookSide, RestingOrder
 from workers.engine.lists import Lists, OrderList
 from workers.engine.stops import SleepingOrder, Stops
 
@@ -26,6 +26,7 @@ class BookState:
 
     def __init__(self) -> None:
         self.instrument: Instrument | None = None
+        self.is_online = False
         self.sequence = 0
         self.trade_id = 0
         self.time = 0
@@ -55,15 +56,22 @@ class BookState:
     def configure(self, instrument: Instrument) -> None:
         """Follow these rules and this mode from here on."""
         self.instrument = instrument
+        self.is_online = instrument.mode == "online"
 
     def rest(self, order: RestingOrder) -> None:
         """Put an order at the back of its price level."""
         side = self.bids if order.side == "buy" else self.asks
-        side.add(order)
-        self.orders[order.order_id] = self.accounts[order.account][order.order_id] = order
-        if order.conditions is not None and order.conditions.expires:
-            self.extras = True
-            self.deadlines.add(order.order_id, order.conditions.expires)
+        price = order.price
+        level = side.levels.get(price) or side.open(price)
+        level.queue.append(order)
+        level.quantity += order.remaining
+        order_id = order.order_id
+        self.orders[order_id] = self.accounts[order.account][order_id] = order
+        if order.conditions is not None:
+            level.hidden += order.hidden
+            if order.conditions.expires:
+                self.extras = True
+                self.deadlines.add(order_id, order.conditions.expires)
 
     def fill(self, order: RestingOrder, quantity: int, trade_id: int, price: int) -> None:
         """A trade took ``quantity`` of what a resting order shows, which leaves the book if that was all it showed."""
@@ -71,11 +79,13 @@ class BookState:
         self.last_price = price
         if self.extras and self.stops.trailing:
             self.stops.follow(price)
-        if quantity == order.remaining:
-            self.remove(order)
-        else:
+        left = order.remaining - quantity
+        if left:
             side = self.bids if order.side == "buy" else self.asks
-            side.reduce(order, order.remaining - quantity)
+            side.levels[order.price].quantity -= quantity
+            order.remaining = left
+        else:
+            self.remove(order)
 
     def reduce(self, order: RestingOrder, left: int) -> None:
         """Set what is left of a resting order, above 0, without a trade: it keeps its place, and hides less first."""
@@ -86,16 +96,27 @@ class BookState:
         side.reduce(order, left - order.hidden)
 
     def remove(self, order: RestingOrder) -> None:
-        """Take a resting order off the book."""
+        """Take a resting order off the book: a tombstone stays, unless it was the last of its level."""
         side = self.bids if order.side == "buy" else self.asks
-        side.remove(order)
-        del self.orders[order.order_id]
-        own = self.accounts[order.account]
-        del own[order.order_id]
+        price = order.price
+        level = side.levels[price]
+        level.quantity = quantity = level.quantity - order.remaining
+        level.hidden -= order.hidden
+        order.remaining = 0
+        if quantity:
+            level.dead = dead = level.dead + 1
+            if dead > COMPACT_AT and 2 * dead > len(level.queue):
+                level.compact()
+        else:
+            side.close(level)
+        order_id, account = order.order_id, order.account
+        del self.orders[order_id]
+        own = self.accounts[account]
+        del own[order_id]
         if not own:
-            del self.accounts[order.account]
+            del self.accounts[account]
         if order.conditions is not None:
-            self.deadlines.drop(order.order_id)
+            self.deadlines.drop(order_id)
 
     def sleep(self, sleeping: SleepingOrder) -> None:
         """Put a stop to sleep."""

@@ -47,7 +47,7 @@ REDIS_AWAY = "Redis is away"
 RETRY_S = 0.3
 PAST_RETRY_S = 2.0
 CATCH_UP_S = 2.0
-COVERED_POLL_S = 0.05
+POLL_S = 0.05
 
 _ANSWERS = frozenset(
     {
@@ -109,6 +109,15 @@ class Replicas:
                 f"the exchange is not available just now ({self.trouble}); it goes on by itself, try again"
             )
 
+    async def wait_followed(self, timeout_s: float) -> bool:
+        """Whether the replicas are followed, be it only within ``timeout_s``."""
+        end = time.monotonic() + timeout_s
+        while self.trouble:
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
     def market(self, symbol: str) -> Market:
         """A market. Raises ``ApiError``: 404 if there is none, 503 while nothing is followed."""
         self.require()
@@ -151,7 +160,7 @@ class Replicas:
         while await self._history.length(keys.shard_tag(shard)) < self.loaded_at[stream]:
             if time.monotonic() > end:
                 return True
-            await asyncio.sleep(COVERED_POLL_S)
+            await asyncio.sleep(POLL_S)
         self._covered.add(stream)
         return True
 

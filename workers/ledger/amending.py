@@ -7,13 +7,24 @@ from shared.instrument import MONEY_MAX, Instrument, price_text
 from shared.messages import Amend, AmendRequest, AmendRequested
 from workers.ledger.holds import brings, reachable, still_needed
 from workers.ledger.orders import AskedAmend, OpenOrder
-from workers.ledger.risk import INSUFFICIENT_FUNDS, Limits, Refusal, check_size, collar_price, invalid, too_large
+from workers.ledger.risk import (
+    INSUFFICIENT_FUNDS,
+    Limits,
+    Refusal,
+    check_size,
+    collar_price,
+    invalid,
+    stands_at,
+    too_large,
+)
 
 UNDER_WAY_MAX = 8
 """Amends of an order that its book has not answered: what they can lead to has to be looked at with each fill."""
 
 
-def check_amend(request: AmendRequest, order: OpenOrder, instrument: Instrument, limits: Limits) -> Refusal | None:
+def check_amend(
+    request: AmendRequest, order: OpenOrder, instrument: Instrument, last_price: int, limits: Limits
+) -> Refusal | None:
     """What is wrong with it whatever the book has done meanwhile; the book has the last word."""
     numbers = {"price": request.price, "size": request.quantity, "stop_price": request.stop_price}
     for name, value in numbers.items():
@@ -27,7 +38,7 @@ def check_amend(request: AmendRequest, order: OpenOrder, instrument: Instrument,
     refusal = _check_kind(request, order) or check_size(request.quantity, instrument)
     if refusal is None and len(order.amends) >= UNDER_WAY_MAX:
         return Refusal(RejectReason.LIMIT_EXCEEDED, f"too many amends of the order under way: at most {UNDER_WAY_MAX}")
-    return refusal or _check_value(request, order, instrument, limits)
+    return refusal or _check_value(request, order, instrument, last_price, limits)
 
 
 def _check_kind(request: AmendRequest, order: OpenOrder) -> Refusal | None:
@@ -49,11 +60,16 @@ def _check_kind(request: AmendRequest, order: OpenOrder) -> Refusal | None:
     return None
 
 
-def _check_value(request: AmendRequest, order: OpenOrder, instrument: Instrument, limits: Limits) -> Refusal | None:
+def _check_value(
+    request: AmendRequest, order: OpenOrder, instrument: Instrument, last_price: int, limits: Limits
+) -> Refusal | None:
+    """As for a new order; less of one at its old price is never too much, wherever a trailing one stands by now."""
+    if not request.price and not request.stop_price and request.quantity <= order.quantity:
+        return None
     price = request.price or order.price
     if order.order_type == "market":
         assert order.conditions is not None
-        price = request.stop_price or order.conditions.stop_price
+        price = request.stop_price or stands_at(order.conditions, last_price)
     notional = price * (request.quantity or order.quantity) * instrument.tick_value
     most = limits.notional(instrument.quote_scale)
     return too_large(notional, most, instrument) if notional > most else None

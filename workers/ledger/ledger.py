@@ -115,7 +115,8 @@ class Ledger(Settling):
         if isinstance(order, Refusal):
             return _rejected(request, order)
         instrument = self.instruments[order.instrument]
-        if refusal := amending.check_amend(request, order, instrument, self.limits):
+        last_price = self.last_prices.get(order.instrument, 0)
+        if refusal := amending.check_amend(request, order, instrument, last_price, self.limits):
             return _rejected(request, refusal)
         available = self.accounts.balance(order.account, hold_currency(order.side, order.instrument)).available
         rival = self.orders.get(order.rival)

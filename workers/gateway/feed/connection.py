@@ -26,6 +26,9 @@ from workers.gateway.open_sockets import NOT_ALLOWED
 from workers.gateway.rates import Rate
 from workers.gateway.render import user_uuid
 
+SUBSCRIBE_WAIT_S = 10.0
+"""How long a subscription waits for a gateway that has just started: who connects again as soon as it listens, and is
+refused then, mostly never asks again, and hears nothing for ever."""
 _SIGNED = ("signature", "key", "passphrase")
 """Fields of which any says that the client wants to be known."""
 MESSAGES_A_SECOND = 100
@@ -105,7 +108,7 @@ class Connection:
         if any(wish.channel == "user" for wish in wishes):
             self._require_view()
         replicas = self._gateway.replicas
-        if replicas.trouble:
+        if not await replicas.wait_followed(SUBSCRIBE_WAIT_S):
             raise FeedError(SUBSCRIBE_FAILED, f"the feed is not available just now ({replicas.trouble})")
         topics = self._subscriptions.plan(wishes, replicas.markets)
         if not self._count(1 + len(topics)):

@@ -1,0 +1,5 @@
+"""``python -m benchmarks.core``."""
+
+from benchmarks.core.command import main
+
+main()
