@@ -24,7 +24,7 @@ def talk(cluster, *parts, pause_s=0.0):
                 raw.sendall(part)
                 time.sleep(pause_s)
             return raw.recv(65536)
-        except OSError:  # it hung up while we still talked
+        except ConnectionError:  # it hung up while we still talked
             return b""
 
 
