@@ -22,8 +22,9 @@ PURE = [
     *(ROOT / "shared" / f"{name}.py" for name in ("instrument", "errors", "keys", "chain")),
     ROOT / "cluster" / "plan.py",
     *(
-        ROOT / "workers" / "audit" / f"{name}.py"
-        for name in ("invariants", "naive_book", "book_checks", "ledger_checks", "settlement_checks")
+        path
+        for name in ("invariants", "naive_*", "book_*", "ledger_*", "settlement_checks")
+        for path in sorted((ROOT / "workers" / "audit").glob(f"{name}.py"))
     ),
 ]
 PURE = [path for path in PURE if path.name not in ("process.py", "__main__.py") and "tests" not in path.parts]

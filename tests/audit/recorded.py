@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
+from copy import copy, deepcopy
+from functools import cache
+from typing import Any, Self
 
 from shared import keys
 from shared.chain import advance
@@ -49,12 +51,26 @@ class Tag:
         entries = [[b"%d-0" % number, [b"d", payload]] for number, payload in enumerate(some, start=at + 1)]
         self.handler.handle(source, entries, batch)
         self.standing.positions[source] = f"{at + len(some)}-0"
+        self._commit(batch, streams)
+
+    def tick(self, streams: dict[str, list[bytes]]) -> None:
+        """Some time has passed."""
+        batch = Batch()
+        self.handler.tick(batch)
+        self._commit(batch, streams)
+
+    def _commit(self, batch: Batch, streams: dict[str, list[bytes]]) -> None:
         for stream, payloads in batch.sends.items():
             streams.setdefault(stream, []).extend(payloads)
             self.standing.lengths[stream] = len(streams[stream])
         self.log += batch.log
         streams[keys.log(self.handler.tag)] = self.log
-        self.restate()
+
+    def copy(self) -> "Tag":
+        """The same, to be spoilt."""
+        tag = copy(self)
+        tag.log, tag.standing = list(self.log), deepcopy(self.standing)
+        return tag
 
     def restate(self) -> None:
         """Length and chain as the log has them now."""
@@ -80,9 +96,26 @@ class Recorded:
         for number in range(count):
             self._request(number)
             self._rng.choice(machines).step(self._streams, self._rng)
-        for _ in range(count if finish else 0):
+        while finish and any(self._is_behind(machine) for machine in machines):
             for machine in machines:
                 machine.step(self._streams, self._rng)
+        for machine in machines:
+            machine.restate()
+
+    @classmethod
+    def fresh(cls, seed: int = 1, count: int = 600, shards: int = 1, *, finish: bool = True) -> Self:
+        """A recording that is made once, and is the test's own to spoil."""
+        recorded = copy(_made(cls, seed, count, shards, finish))  # type: ignore[arg-type]  # a class is hashable
+        recorded.ledgers = {shard: tag.copy() for shard, tag in recorded.ledgers.items()}
+        recorded.books = {symbol: tag.copy() for symbol, tag in recorded.books.items()}
+        return recorded  # type: ignore[return-value]  # it is one of cls
+
+    def _is_behind(self, machine: Tag) -> bool:
+        positions = machine.standing.positions
+        return any(
+            int(positions.get(source, "0-0").partition("-")[0]) < len(self._streams.get(source, []))
+            for source in machine.handler.sources()
+        )
 
     def _now(self) -> int:
         self._clock += self._rng.randint(0, 1000)
@@ -132,6 +165,10 @@ class Recorded:
                 )  # fmt: skip
         self._send(account % self.shards, request)
 
+    def requests(self) -> dict[int, list[bytes]]:
+        """What was asked of each shard."""
+        return {shard: self._streams[keys.inbox(shard)] for shard in self.ledgers}
+
     # --- auditing --------------------------------------------------------------------------------
 
     def audit(self, prepare: Callable[[History], None] = lambda _history: None) -> Findings:
@@ -166,3 +203,8 @@ class Recorded:
         for payload in self.ledgers[shard].log[:number]:
             handler.fold(payload)
         return handler.ledger
+
+
+@cache
+def _made(kind: type[Recorded], seed: int, count: int, shards: int, finish: bool) -> Recorded:
+    return kind(seed, count, shards, finish=finish)

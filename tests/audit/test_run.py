@@ -12,9 +12,23 @@ from rich.console import Console
 from shared import keys
 from shared.errors import Unavailable
 from shared.instrument import make_instrument
-from shared.messages import CancelRequest, InstrumentRequest, OrderRequest, Side, TransferRequest
+from shared.messages import (
+    AmendRequest,
+    CancelRequest,
+    Conditions,
+    InstrumentRequest,
+    OrderListRequest,
+    OrderRequest,
+    Side,
+    TransferRequest,
+    decode_request,
+    encode,
+)
 from shared.settings import Settings
 from shared.submit import Submitter
+from tests.audit.features import Features
+from tests.audit.recorded import SYMBOLS
+from tests.audit.spoiling import but
 from tests.replay.exchange import Exchange
 from tests.replay.test_feed import recording
 from workers.audit.run import AuditReport, audit
@@ -41,6 +55,21 @@ def trade(exchange: Exchange) -> None:
     submitter.submit(OrderRequest("m", 3, "BTC-USD", "buy", "market", funds=10**12))
     submitter.submit(OrderRequest("q", 3, "BTC-USD", "sell", "market", quantity=50))
     submitter.submit(CancelRequest("x", 3, client_id="c59\0"))
+    ask_for_more(submitter)
+
+
+def ask_for_more(submitter: Submitter) -> None:
+    """An iceberg that was amended, stops that sleep, two that cancel each other, one that waits behind its parent."""
+    far = OrderRequest("", 2, "BTC-USD", "sell", "limit", 10_900, 100)
+    stop = Conditions(stop="loss", stop_price=5_000)
+    submitter.submit(but(request_id="ice", client_id="ice", conditions=Conditions(display_quantity=30))(far))
+    submitter.submit(AmendRequest("less", 2, client_id="ice", quantity=90))
+    submitter.submit(but(request_id="stop", conditions=stop)(far))
+    submitter.submit(OrderRequest("trail", 2, "BTC-USD", "sell", "market", 0, 9, conditions=Conditions("loss", 0, 90)))
+    legs = [but(request_id="leg")(far), but(request_id="other", conditions=stop)(far)]
+    submitter.submit(OrderListRequest("leg", 2, "BTC-USD", "oco", legs))
+    parent = OrderRequest("parent", 2, "BTC-USD", "buy", "limit", 9_000, 50)
+    submitter.submit(OrderListRequest("parent", 2, "BTC-USD", "oto", [parent, but(request_id="child")(far)]))
 
 
 @pytest.fixture
@@ -76,10 +105,27 @@ WRONG_ROWS = [
     ("UPDATE balances SET available = available - 1 WHERE account = 0 AND shard = 1", "balances: account 0 USD"),
     ("DELETE FROM movements WHERE kind = 'fee' AND account = 0", "movements: account 0 USD"),
     ("UPDATE instruments SET sequence = sequence - 1", "instruments: BTC-USD"),
+    ("UPDATE instruments SET time = time + 1", "instruments: BTC-USD"),
+    ("UPDATE orders SET price = price + 1 WHERE client_id = 'ice'", "orders: order"),
+    ("UPDATE orders SET quantity = 100 WHERE client_id = 'ice'", "orders: order"),
+    ("UPDATE orders SET conditions = NULL WHERE client_id = 'ice'", "orders: order"),
+    ("UPDATE orders SET conditions = conditions || '{\"trail\": 91}' WHERE request_id = 'trail'", "orders: order"),
+    ("UPDATE orders SET rival = 0 WHERE request_id = 'leg'", "orders: order"),
+    ("UPDATE orders SET parent = 0 WHERE request_id = 'child'", "orders: order"),
+    ("UPDATE orders SET due = due - 1 WHERE request_id = 'child'", "orders: order"),
+    ("UPDATE resting_orders SET hidden = hidden - 1 WHERE hidden > 0", "resting_orders: BTC-USD order"),
+    ("UPDATE waiting_orders SET stop_price = stop_price + 1", "waiting_orders: BTC-USD order"),
+    ("UPDATE waiting_orders SET status = 'active' WHERE status = 'pending'", "waiting_orders: BTC-USD order"),
+    ("DELETE FROM waiting_orders WHERE status = 'active'", "waiting_orders: BTC-USD order"),
+    ("UPDATE list_orders SET shrunk = TRUE WHERE position = 1", "list_orders: BTC-USD order"),
+    ("DELETE FROM list_orders WHERE kind = 'oto'", "list_orders: BTC-USD order"),
     ("UPDATE positions SET chain = 'ff' WHERE tag = '{a:1}'", "{a:1}:log"),
     ("UPDATE positions SET length = length + 1 WHERE tag = '{i:BTC-USD}'", "{i:BTC-USD}:log"),
 ]
-TABLES = ("orders", "resting_orders", "trades", "fills", "balances", "movements", "instruments", "positions")
+TABLES = (
+    "orders", "resting_orders", "waiting_orders", "list_orders", "trades", "fills", "balances", "movements",
+    "instruments", "positions",
+)  # fmt: skip
 
 
 def test_a_wrong_row_is_found(traded):
@@ -100,6 +146,40 @@ def test_a_wrong_row_is_found(traded):
         finally:
             for table in TABLES:
                 connection.execute(f"DROP TABLE good_{table}")
+
+
+def test_it_audits_a_cluster_with_everything(redis_url, database_url):
+    """Random orders of every kind in every mode, through real processes and into PostgreSQL: all is as the logs say."""
+    with Exchange(redis_url, database_url, *SYMBOLS, shards=2, snapshot_every=40) as exchange:
+        for symbol in SYMBOLS:
+            exchange.client.hset(
+                keys.INSTRUMENTS, symbol, msgspec.json.encode(make_instrument(symbol, "0.01", "0.001"))
+            )
+        for shard, requests in Features(4, 900, 2).requests().items():
+            for payload in requests:
+                exchange.client.xadd(keys.inbox(shard), {"d": _in_our_time(payload)})
+        while not all(_has_read_all(exchange, shard) for shard in range(2)):
+            time.sleep(0.1)
+        report = audit(exchange.settings)
+    assert (report.violations, report.notes) == ([], [])
+    asked = ("expiry", "stops", "icebergs", "lists", "amends", "auction", "collar", "modes", "snapshots")
+    assert {name: report.checked[name] for name in asked if report.checked[name] < 10} == {}
+
+
+def _has_read_all(exchange: Exchange, shard: int) -> bool:
+    """Whether a ledger has handled its whole inbox."""
+    inbox = keys.inbox(shard)
+    [[newest, _]] = exchange.client.xrevrange(inbox, count=1)
+    return bool(exchange.client.hget(keys.meta(keys.shard_tag(shard)), f"at:{inbox}") == newest)
+
+
+def _in_our_time(payload: bytes) -> bytes:
+    """A recorded request whose orders expire a little after now, and not in 1970."""
+    request = decode_request(payload)
+    for one in getattr(request, "orders", [request]):
+        if (conditions := getattr(one, "conditions", None)) is not None and conditions.expires:
+            one.conditions = msgspec.structs.replace(conditions, expires=time.time_ns() + 300_000_000)
+    return encode(request)
 
 
 def test_it_audits_a_cluster_that_trades(redis_url, database_url, tmp_path):

@@ -68,6 +68,8 @@ ICEBERG = LIMIT | {"size": "10", "display_size": "0.009"}
 REFUSED = [
     # stops
     (LIMIT | {"stop": "up", "stop_price": "90"}, 'stop "up" is not one of loss, entry'),
+    (MARKET | {"stop_price": ""}, 'stop_price is "": send where the stop triggers'),
+    (MARKET | {"trail_price": ""}, 'trail_price is "": send where the stop triggers'),
     (LIMIT | {"stop": 5, "stop_price": "90"}, "stop must be a string, not a number"),
     (LIMIT | {"stop": "loss"}, 'stop "loss" says nothing without a price: send stop_price, trail_price or trail_bps'),
     (LIMIT | {"stop_price": "abc"}, 'stop_price "abc" is not a decimal number'),

@@ -15,6 +15,7 @@ from shared.messages import (
     OrderRequest,
     Place,
     PlaceList,
+    Rejected,
     Tick,
     encode,
 )
@@ -69,6 +70,13 @@ class FeatureMarket(Logged):
     def settle(self):
         """Let books and shards do all that was asked for."""
         self.world.drain()
+
+    def do(self, *requests):
+        """Do these, one after the other."""
+        for request in requests:
+            events = self.world.requested(request)
+            assert not any(isinstance(event, Rejected) for event in events), events
+            self.settle()
 
     def ask(self, symbol):
         """What the flow wants next."""

@@ -66,23 +66,6 @@ def test_rows_are_the_fold_of_the_logs(redis_url, database_url, batch, shards):
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("shards", "batch"), [(1, 5000), (1, 3), (3, 1), (2, 60)])
-def test_rows_are_the_fold_of_logs_of_every_kind(redis_url, database_url, batch, shards):
-    """The same with stops, icebergs, lists, amends, expiry and auctions; the rows alone make the books again."""
-    market = FeatureMarket(redis_url, seed=f"{shards} {batch}", shards=shards)
-
-    async def scenario():
-        async with writer_for(redis_url, database_url, slow_batch=batch, shards=shards) as writer:
-            for count in (150, 150, 150, 0):
-                market.trade(count) if count else market.settle()
-                market.write()
-                await write_all(writer)
-                assert writer.error == ""
-                assert_mirrors(database_url, market)
-
-    asyncio.run(scenario())
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_exactly_once_when_cancelled_anywhere(redis_url, database_url, seed):
     """Writers that are cancelled after random times, each followed by a new one, write each entry once."""

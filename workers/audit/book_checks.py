@@ -1,305 +1,380 @@
 """The invariants of one book, checked entry by entry against a naive book that follows its log.
 
-The naive book never decides. It holds who rests, in order of arrival, and every recorded decision is held against it:
-is the maker the first in the best level, is the order that rests one that nobody could have met, and so on.
+The naive book never decides. It holds who rests, in order of arrival, who sleeps and who waits, and every recorded
+decision is held against it: is the maker the first in the best level, is the stop due that comes, and so on. What plain
+orders do is here; what only some orders and modes ask for is in the other book_*.py, by theme.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from shared.errors import RejectReason
-from shared.instrument import Instrument
 from shared.messages import (
+    Activate,
     AllCanceled,
+    AmendRefused,
     BookEntry,
     CancelRefused,
     Change,
     Configured,
     Done,
+    ListPlaced,
     Match,
     Open,
     Received,
-    Side,
+    Ticked,
 )
+from workers.audit import (
+    book_amends,
+    book_auction,
+    book_due,
+    book_expiry,
+    book_icebergs,
+    book_lists,
+    book_modes,
+    book_self_trade,
+    book_stops,
+    book_terms,
+    book_trades,
+)
+from workers.audit.book_start import restore
+from workers.audit.book_state import NOTHING, FollowedBook
 from workers.audit.invariants import Findings, Invariant, place_of
-from workers.audit.naive_book import KnownOrder, NaiveSide
+from workers.audit.naive_book import KnownOrder, Terms
 from workers.audit.settlement_checks import SettlementChecks
 from workers.engine.book import OrderBook
 
-OTHER: dict[Side, Side] = {"buy": "sell", "sell": "buy"}
 
-
-class BookChecks:
+class BookChecks(FollowedBook):
     """Follows the log of one instrument's book, from its beginning or from a snapshot."""
 
     def __init__(self, symbol: str, findings: Findings, settlement: SettlementChecks) -> None:
-        self.symbol = symbol
-        self.number = 0
-        """The last entry followed."""
-        self.sequence = 0
-        self.trade_id = 0
-        self.last_price = 0
-        self.instrument: Instrument | None = None
-        self.orders: dict[int, KnownOrder] = {}
-        self.sides: dict[Side, NaiveSide] = {"buy": NaiveSide("buy"), "sell": NaiveSide("sell")}
-        self._findings = findings
-        self._settlement = settlement
-        self._arriving: KnownOrder | None = None
-        self._used_up: set[int] = set()
-        self._ended = 0
+        super().__init__(symbol, findings, settlement)
+        self.ticks: Counter[str] = Counter()
+        """Per source, the commands that told nothing but the time: no ledger's log tells of them."""
+        self._canceled = 0
+        self._refused: list[str] = []
         self._sources: dict[str, int] = {}
+        self._source = ""
         self._is_complete = True
 
     def start_from(self, number: int, book: OrderBook) -> None:
         """Begin behind entry ``number``, with the state that a snapshot has there."""
         self.number, self._is_complete = number, False
-        self.sequence, self.trade_id, self.last_price = book.sequence, book.trade_id, book.last_price
-        self.instrument = book.instrument
-        self._settlement.book_starts(self.symbol, number)
-        for side, resting in self.sides.items():
-            for one in book.resting(side):
-                order = KnownOrder(one.order_id, one.account, side, one.price, one.remaining, one.maker_fee)
-                self.orders[one.order_id] = order
-                resting.append(order)
+        self.settlement.book_starts(self.symbol, number)
+        restore(self, book)
 
     def follow(self, number: int, entry: BookEntry) -> None:
         """Check entry ``number``, and follow it."""
         self.number = number
         self._check_source(entry.source)
-        self._arriving = None
-        self._ended = 0
+        self._begin(entry)
         for event in entry.events:
             _STEPS[type(event)](self, event)
         self._end_entry()
 
     # --- whole entries -------------------------------------------------------------------------
 
-    def _violate(self, invariant: Invariant, what: str) -> None:
-        self._findings.violate(invariant, f"{self.symbol} entry {self.number}", what)
-
     def _check_source(self, source: str) -> None:
         """Commands of one outbox come one after the other, each once."""
-        self._findings.checked[Invariant.SOURCES] += 1
+        self.findings.checked[Invariant.SOURCES] += 1
         stream, (count, _) = place_of(source)
         before = self._sources.get(stream, 0 if self._is_complete else count - 1)
         if count != before + 1:
-            self._violate(Invariant.SOURCES, f"handles {source} after {before}-0")
-        self._sources[stream] = count
+            self.violate(
+                Invariant.SOURCES, "commands are handled each once, in order", 0, f"{stream} {before + 1}-0", source
+            )
+        self._sources[stream], self._source = count, stream
+
+    def _begin(self, entry: BookEntry) -> None:
+        if entry.time != self.time:
+            book_expiry.time_goes_on(self, entry.time)
+        self.reference = self.last_price
+        self.arriving, self._canceled = None, 0
+        if self.deadlines.is_due(self.time):
+            book_expiry.expired_first(self, entry.events)
 
     def _end_entry(self) -> None:
-        checked = self._findings.checked
+        checked = self.findings.checked
         checked[Invariant.DONE] += 1
-        if self._arriving is not None:
-            self._violate(Invariant.DONE, f"order {self._arriving.order_id} came and neither rests nor is done")
-            self.orders.pop(self._arriving.order_id, None)
-        for order_id in self._used_up:
-            self._violate(Invariant.DONE, f"order {order_id} is filled, but not done")
-            self.orders.pop(order_id, None)
-        self._used_up.clear()
+        if self.is_watched:
+            book_due.all_came(self)
+        if self._refused:
+            self._end_refusals()
+        if self.arriving is not None:
+            self._is_lost(self.arriving)
+        if self.used_up:
+            self._end_used_up()
         checked[Invariant.CROSSED] += 1
         buy, sell = self.sides["buy"].best(), self.sides["sell"].best()
-        if buy and sell and buy >= sell:
-            self._violate(Invariant.CROSSED, f"buyers bid {buy}, sellers ask {sell} (ticks)")
+        if buy >= sell and buy and sell and self.mode != "auction":
+            self.violate(
+                Invariant.CROSSED, "the book is never crossed outside an auction", 0, f"bids below the ask of {sell}",
+                f"a bid of {buy}",
+            )  # fmt: skip
+
+    def _end_used_up(self) -> None:
+        for order in list(self.used_up.values()):
+            self.violate(
+                Invariant.DONE, "an order that is filled is done", order.order_id, "done with its last trade",
+                "none",
+            )  # fmt: skip
+            self._forget(order)
+
+    def _end_refusals(self) -> None:
+        if "list_refused" in self._refused:
+            book_lists.refused_together(self, self._refused)
+        self._refused.clear()
+
+    def _is_lost(self, order: KnownOrder) -> None:
+        self.violate(
+            Invariant.DONE, "an order that comes rests or is done in the same entry", order.order_id, "open or done",
+            "neither",
+        )  # fmt: skip
+        self._forget(order)
 
     def _next(self, sequence: int) -> None:
-        self._findings.checked[Invariant.SEQUENCE] += 1
+        self.findings.checked[Invariant.SEQUENCE] += 1
         if sequence != self.sequence + 1:
-            self._violate(Invariant.SEQUENCE, f"sequence {sequence} follows {self.sequence}")
+            self.violate(Invariant.SEQUENCE, "sequences have no gap", 0, self.sequence + 1, sequence)
         self.sequence = sequence
 
-    # --- events, in the order of an order's life -----------------------------------------------------
+    # --- an order is taken up, comes, trades -------------------------------------------------------
 
     def _received(self, event: Received) -> None:
         self._next(event.sequence)
-        if event.order_id in self.orders:
-            self._violate(Invariant.DONE, f"order {event.order_id} comes a second time")
-            self._forget(self.orders[event.order_id])
-        self._arriving = self.orders[event.order_id] = KnownOrder(
-            event.order_id, event.account, event.side, event.price, event.quantity, event.maker_fee, event
+        if self.arriving is not None:
+            self._is_lost(self.arriving)
+        order = self.orders.get(event.order_id)
+        if order is None:
+            order = self._take_up(event)
+            if self.mode != "online":
+                book_modes.lets_in(self, order, to_sleep=False)
+            if event.conditions is not None:
+                book_stops.sleeps_first(self, order)
+            self.must_end = None
+        else:
+            book_due.comes(self, order, event)
+            if order.rests:
+                self.sides[order.side].remove(order)
+            self.must_end = book_modes.kept_out(self.mode, event)
+        self.arriving, self.comes_again, self.taken, self.prevented = order, False, 0, NOTHING
+
+    def _take_up(self, terms: Terms) -> KnownOrder:
+        """An order that the book did not have."""
+        order = KnownOrder(
+            terms, terms.order_id, terms.account, terms.side, terms.price, terms.quantity, terms.maker_fee
         )
-        self._settlement.received(self.symbol, self.number, event)
+        self.orders[terms.order_id] = order
+        if terms.conditions is not None:
+            book_expiry.comes_in_time(self, order)
+            self.deadlines.add(order)
+        book_terms.goes_together(self, order)
+        self.settlement.received(self.symbol, self.number, terms)
+        return order
+
+    def _activated(self, event: Activate) -> None:
+        self._next(event.sequence)
+        self.is_watched = True
+        order = self.orders.get(event.order_id)
+        if order is None:
+            order = self._take_up(event)
+            book_modes.lets_in(self, order, to_sleep=True)
+        else:
+            book_due.comes(self, order, event)
+        book_stops.falls_asleep(self, order, event)
+
+    def _list_placed(self, event: ListPlaced) -> None:
+        self.is_watched = True
+        book_lists.taken_up(self, event)
+        for place in event.orders:
+            if place.order_id in self.orders:
+                self._comes_twice(place.order_id)
+            else:
+                self._take_up(place)
+        book_modes.lets_list_in(self, event.orders[0].order_id if event.orders else 0)
 
     def _match(self, event: Match) -> None:
         self._next(event.sequence)
-        if event.trade_id != self.trade_id + 1:
-            self._violate(Invariant.SEQUENCE, f"trade {event.trade_id} follows trade {self.trade_id}")
-        self.trade_id, self.last_price = event.trade_id, event.price
-        self._check_priority(event)
-        maker, taker = self.orders.get(event.maker_order_id), self.orders.get(event.taker_order_id)
-        self._check_parties(event, maker, taker)
-        for order in (maker, taker):
-            if order is not None:
-                self._take(order, event)
-        if maker is not None and maker.rests and maker.remaining <= 0:
-            self.sides[maker.side].remove(maker)
-            self._used_up.add(maker.order_id)
-        self._settlement.matched(self.symbol, self.number, event)
-
-    def _check_priority(self, event: Match) -> None:
-        self._findings.checked[Invariant.PRIORITY] += 1
-        front = self.sides[event.side].front()
-        if front is None or front.order_id != event.maker_order_id:
-            first = "nobody" if front is None else f"order {front.order_id} at {front.price}"
-            self._violate(
-                Invariant.PRIORITY,
-                f"trade {event.trade_id} is with order {event.maker_order_id} at {event.price}; {first} is first",
-            )
-        elif front.price != event.price:
-            self._violate(
-                Invariant.PRIORITY, f"trade {event.trade_id} is at {event.price}, its maker asks for {front.price}"
-            )
-
-    def _check_parties(self, event: Match, maker: KnownOrder | None, taker: KnownOrder | None) -> None:
-        trade, checked = f"trade {event.trade_id}", self._findings.checked
-        checked[Invariant.SELF_TRADE] += 1
-        if event.maker_account == event.taker_account:
-            self._violate(Invariant.SELF_TRADE, f"{trade} is of account {event.maker_account} with itself")
-        checked[Invariant.ACCEPTED] += 1
-        if (
-            maker is None
-            or not maker.rests
-            or (maker.account, maker.maker_fee) != (event.maker_account, event.maker_fee)
-        ):
-            self._violate(
-                Invariant.ACCEPTED, f"{trade}: no order {event.maker_order_id} rests with its account and fee"
-            )
-        terms = taker.terms if taker is not None and taker is self._arriving else None
-        if terms is None or (terms.account, terms.taker_fee) != (event.taker_account, event.taker_fee):
-            self._violate(Invariant.ACCEPTED, f"{trade}: no order {event.taker_order_id} came with its account and fee")
-            return
-        checked[Invariant.TERMS] += 1
-        worse = event.price > terms.price if terms.side == "buy" else event.price < terms.price
-        if (terms.price and worse) or terms.post_only or terms.side == event.side:
-            self._violate(Invariant.TERMS, f"{trade} at {event.price} is not what order {terms.order_id} asked for")
-
-    def _take(self, order: KnownOrder, event: Match) -> None:
-        """Its quantity goes off the order, unless that is by funds."""
-        self._findings.checked[Invariant.QUANTITY] += 1
-        if order.terms is not None and not order.terms.quantity:
-            return
-        if not 0 < event.quantity <= order.remaining:
-            self._violate(
-                Invariant.QUANTITY,
-                f"trade {event.trade_id} takes {event.quantity} of order {order.order_id}, which has {order.remaining}",
-            )
-        order.remaining -= event.quantity
+        if self.is_watched:
+            book_due.before_a_trade(self)
+        if event.auction:
+            book_auction.trade(self, event)
+        else:
+            book_trades.trade(self, event)
+        if self.is_watched:
+            book_due.set_off(self, event)
+        self.settlement.matched(self.symbol, self.number, event)
 
     def _changed(self, event: Change) -> None:
         self._next(event.sequence)
-        self._findings.checked[Invariant.QUANTITY] += 1
         order = self.orders.get(event.order_id)
         if order is None:
-            self._violate(Invariant.DONE, f"order {event.order_id} is changed, but is not there")
+            self.violate(Invariant.DONE, "only what is on the book is changed", event.order_id, "nothing", "a change")
             return
-        self._check_owner(order, event)
-        if order.remaining != event.old_quantity or not 0 <= event.new_quantity <= event.old_quantity:
-            self._violate(
-                Invariant.QUANTITY,
-                f"order {event.order_id} goes from {event.old_quantity} to {event.new_quantity}, has {order.remaining}",
-            )
-        order.remaining = event.new_quantity
-        self._settlement.changed(self.symbol, self.number, event)
+        if event.reason == "amend":
+            self._check_owner(order, event, event.price)
+            book_amends.amended(self, order, event)
+        else:
+            self._check_owner(order, event, order.price if order.terms.order_type == "limit" else 0)
+            self._decremented(order, event)
+        self.settlement.changed(self.symbol, self.number, event)
+
+    def _decremented(self, order: KnownOrder, event: Change) -> None:
+        self.findings.checked[Invariant.QUANTITY] += 1
+        book_self_trade.shrinks(self, order, event)
+        book_lists.shrinks(self, order.order_id)
+        if order.left != event.old_quantity or not 0 <= event.new_quantity <= event.old_quantity:
+            self.violate(
+                Invariant.QUANTITY, "self-trade prevention takes lots off what is left", order.order_id,
+                f"{order.left} lots or fewer", f"{event.old_quantity} to {event.new_quantity}",
+            )  # fmt: skip
+        if order.rests:
+            book_icebergs.hides_less_first(self, order, event.new_quantity, event.hidden)
+            order.shown = event.new_quantity - event.hidden
+        order.left = event.new_quantity
+
+    # --- it rests, it is done ----------------------------------------------------------------------
 
     def _opened(self, event: Open) -> None:
         self._next(event.sequence)
-        order, self._arriving = self._arriving, None
-        if order is None or order.order_id != event.order_id:
-            self._violate(Invariant.DONE, f"order {event.order_id} opens, but did not just come")
-            return
-        self._findings.checked[Invariant.QUANTITY] += 1
-        if order.remaining != event.remaining or event.remaining <= 0:
-            self._violate(
-                Invariant.QUANTITY, f"order {order.order_id} opens with {event.remaining}, has {order.remaining}"
-            )
-        self._check_owner(order, event)
-        terms = order.terms
-        assert terms is not None
-        self._findings.checked[Invariant.TERMS] += 1
-        if terms.order_type != "limit" or terms.time_in_force not in ("GTC", "GTT") or event.price != terms.price:
-            self._violate(Invariant.TERMS, f"order {order.order_id} rests at {event.price} against its terms")
+        order = self.arriving
+        if order is not None and order.order_id == event.order_id:
+            self.arriving = None
+            book_terms.may_rest(self, order, event)
+            if order.terms.conditions is not None:
+                book_terms.gets_its_minimum(self, order)
+            if self.must_end is not None:
+                book_modes.may_stay(self, order, what="it on the book")
+        else:
+            order = self.used_up.pop(event.order_id, None)
+            if order is None:
+                self.violate(
+                    Invariant.DONE, "an order opens when it comes, or with its next part", event.order_id, "no open",
+                    f"one at {event.price}",
+                )  # fmt: skip
+                return
+        self.findings.checked[Invariant.QUANTITY] += 1
+        if order.left != event.remaining + event.hidden or event.remaining <= 0:
+            self.violate(
+                Invariant.QUANTITY, "an order rests with what is left of it", order.order_id, f"{order.left} lots",
+                event.remaining + event.hidden,
+            )  # fmt: skip
+        elif event.hidden or order.terms.conditions is not None:
+            book_icebergs.shows_its_part(self, order, event)
+        self._check_owner(order, event, order.price)
+        order.shown = event.remaining
         self.sides[order.side].append(order)
 
     def _done(self, event: Done) -> None:
         self._next(event.sequence)
-        self._ended += 1
+        if event.cause is None:
+            self._canceled += 1
         order = self.orders.get(event.order_id)
         if order is None:
-            if event.reason == "rejected" and self._arriving is None:
-                self._settlement.turned_away(self.symbol, self.number, event)
-            else:
-                self._violate(Invariant.DONE, f"order {event.order_id} is done, but was not there")
+            self._turned_away(event)
             return
-        self._check_owner(order, event)
+        self._check_owner(order, event, order.price if order.terms.order_type == "limit" else 0)
         self._check_end(order, event)
+        if event.cause is not None or order is self.arriving:
+            book_terms.ends_rightly(self, order, event)
+        if event.order_id in self.lists.of_order:
+            book_lists.ended(self, order, event, is_linked=event.cause == "linked_order")
         self._forget(order)
-        self._settlement.done(self.symbol, self.number, event)
+        self.settlement.done(self.symbol, self.number, event)
+
+    def _turned_away(self, event: Done) -> None:
+        """An order that is refused without being taken up."""
+        if event.reason != "rejected" or self.arriving is not None:
+            self.violate(
+                Invariant.DONE, "only what is on the book is done", event.order_id, "nothing", f"done {event.reason}"
+            )  # fmt: skip
+            return
+        if event.cause is not None:
+            self._refused.append(event.cause.value)
+            if event.cause in book_modes.REASONS:
+                book_modes.refuses_rightly(self, event.order_id, event.cause, came=False)
+        self.settlement.turned_away(self.symbol, self.number, self.time, event)
 
     def _check_end(self, order: KnownOrder, event: Done) -> None:
-        self._findings.checked[Invariant.QUANTITY] += 1
-        if event.remaining != order.remaining:
-            self._violate(
-                Invariant.QUANTITY, f"order {order.order_id} is done with {event.remaining}, has {order.remaining}"
-            )
+        self.findings.checked[Invariant.QUANTITY] += 1
+        if event.remaining != order.left:
+            self.violate(
+                Invariant.QUANTITY, "an order is done with what is left of it", order.order_id, f"{order.left} lots",
+                event.remaining,
+            )  # fmt: skip
         terms = order.terms
-        aims_at_funds = terms is not None and terms.funds and (terms.side == "sell" or not terms.quantity)
-        if event.reason == "filled" and order.remaining and not aims_at_funds:
-            self._violate(Invariant.QUANTITY, f"order {order.order_id} is filled with {order.remaining} left")
-        if terms is None or order.rests or event.reason != "canceled" or terms.funds:
-            return
-        self._findings.checked[Invariant.TERMS] += 1
-        if event.cause in (RejectReason.IMMEDIATE_OR_CANCEL, RejectReason.NO_LIQUIDITY) and self._could_go_on(terms):
-            self._violate(Invariant.TERMS, f"order {order.order_id} ends although somebody was there to trade with")
-        if terms.time_in_force == "FOK" and order.remaining != terms.quantity:
-            self._violate(Invariant.TERMS, f"fill-or-kill order {order.order_id} ends half filled")
-
-    def _could_go_on(self, terms: Received) -> bool:
-        best = self.sides[OTHER[terms.side]].best()
-        if not best or not terms.price:
-            return bool(best)
-        return best <= terms.price if terms.side == "buy" else best >= terms.price
+        aims_at_funds = terms.funds and (terms.side == "sell" or not terms.quantity)
+        if event.reason == "filled" and order.left and not aims_at_funds:
+            self.violate(
+                Invariant.QUANTITY, "an order is filled when nothing is left", order.order_id, "0 lots", order.left
+            )
 
     def _forget(self, order: KnownOrder) -> None:
         if order.rests:
             self.sides[order.side].remove(order)
-        del self.orders[order.order_id]
-        self._used_up.discard(order.order_id)
-        if self._arriving is order:
-            self._arriving = None
+        order_id = order.order_id
+        del self.orders[order_id]
+        self.used_up.pop(order_id, None)
+        if self.is_watched:
+            self.sleepers.remove(order_id)
+            self.lists.leave(order_id)
+        if self.arriving is order:
+            self.arriving = None
 
-    def _check_owner(self, order: KnownOrder, event: Open | Change | Done) -> None:
+    def _comes_twice(self, order_id: int) -> None:
+        self.violate(Invariant.DONE, "an order comes once", order_id, "nothing", "it again")
+
+    def _check_owner(self, order: KnownOrder, event: Open | Change | Done, price: int) -> None:
         """Side, account and price of an event are those of its order (a market order shows no price)."""
-        self._findings.checked[Invariant.ACCEPTED] += 1
-        price = 0 if order.terms is not None and order.terms.order_type == "market" else order.price
+        self.findings.checked[Invariant.ACCEPTED] += 1
         if (event.side, event.account, event.price) != (order.side, order.account, price):
-            name = type(event).__name__.lower()
-            self._violate(
-                Invariant.ACCEPTED,
-                f"{name} of order {order.order_id} tells of a {event.side} at {event.price} of account {event.account}",
-            )
+            self.violate(
+                Invariant.ACCEPTED, "events tell of an order as it is", order.order_id,
+                f"a {order.side} at {price} of account {order.account}",
+                f"a {event.side} at {event.price} of account {event.account}",
+            )  # fmt: skip
 
     # --- the rest --------------------------------------------------------------------------------
 
     def _cancel_refused(self, event: CancelRefused) -> None:
-        self._findings.checked[Invariant.DONE] += 1
+        self.findings.checked[Invariant.DONE] += 1
         if event.order_id in self.orders:
-            self._violate(Invariant.DONE, f"a cancel of order {event.order_id} is refused, but it rests")
+            self.violate(
+                Invariant.DONE, "a cancel is refused only for what is gone", event.order_id, "its end", "a refusal"
+            )
+
+    def _amend_refused(self, event: AmendRefused) -> None:
+        book_amends.refused(self, event)
+        self.settlement.refused(self.symbol, self.number, event)
 
     def _all_canceled(self, event: AllCanceled) -> None:
-        self._findings.checked[Invariant.DONE] += 1
-        if event.count != self._ended:
-            self._violate(Invariant.DONE, f"a mass-cancel says {event.count} orders ended, {self._ended} did")
+        self.findings.checked[Invariant.DONE] += 1
+        if event.count != self._canceled:
+            self.violate(Invariant.DONE, "a mass-cancel counts whom it ended", 0, self._canceled, event.count)
 
     def _configured(self, event: Configured) -> None:
-        self.instrument = event.instrument
+        self.settlement.configured(self.symbol, self.number, event.instrument)
+        book_auction.ends(self, event)
+        self.configure(event.instrument)
+        if self.sleepers.by_id:
+            self.is_watched = True
+
+    def _ticked(self, _event: Ticked) -> None:
+        self.ticks[self._source] += 1
 
 
 _STEPS: dict[type, Callable[[BookChecks, Any], None]] = {
     Received: BookChecks._received,
+    Activate: BookChecks._activated,
+    ListPlaced: BookChecks._list_placed,
     Match: BookChecks._match,
     Change: BookChecks._changed,
     Open: BookChecks._opened,
     Done: BookChecks._done,
     CancelRefused: BookChecks._cancel_refused,
+    AmendRefused: BookChecks._amend_refused,
     AllCanceled: BookChecks._all_canceled,
     Configured: BookChecks._configured,
+    Ticked: BookChecks._ticked,
 }

@@ -5,13 +5,24 @@ that settles an entry of a book comes after that one; a book's entry that receiv
 that accepted it. Nothing is kept but what is open, so the memory needed does not grow with the logs.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator
 
 import msgspec
 
 from shared import keys
 from shared.chain import advance
-from shared.messages import BookEntry, Done, LedgerEntry, Received, decode_book_entry, decode_ledger_entry
+from shared.messages import (
+    Activate,
+    BookEntry,
+    Configured,
+    Done,
+    LedgerEntry,
+    ListPlaced,
+    Received,
+    decode_book_entry,
+    decode_ledger_entry,
+)
 from shared.order_id import SHARD_BITS
 from workers.audit.book_checks import BookChecks
 from workers.audit.invariants import Findings, Invariant
@@ -74,11 +85,13 @@ class LogView:
         checked[Invariant.ENTRIES] += 1
         checked[Invariant.CHAIN] += 1
         key, payload = found
-        if key != b"%d-0" % (self.number + 1):
+        if key == b"%d-0" % (self.number + 1):
+            self.number += 1
+        else:
             self._findings.violate(
                 Invariant.ENTRIES, keys.log(self.tag), f"entry {key.decode()} follows {self.number}-0"
             )
-        self.number = int(key.partition(b"-")[0])
+            self.number = int(key.partition(b"-")[0])
         self._unchained.append(payload)
         if len(self._unchained) == CHUNK:
             self._chain = self.chain
@@ -100,6 +113,17 @@ class LogView:
                 Invariant.CHAIN, self.chain == standing.chain, name,
                 f"the chain of its {self.number} entries is {self.chain}, stored is {standing.chain}",
             )  # fmt: skip
+
+
+def newcomers(entry: BookEntry, known: Container[int]) -> Iterable[int]:
+    """The orders that an entry takes up or refuses, which a ledger must have accepted before."""
+    found: list[int] = []
+    for event in entry.events:
+        if isinstance(event, Received | Activate) or (isinstance(event, Done) and event.reason == "rejected"):
+            found.append(event.order_id)
+        elif isinstance(event, ListPlaced):
+            found += [order.order_id for order in event.orders]
+    return [order_id for order_id in found if order_id not in known]
 
 
 class History:
@@ -167,14 +191,24 @@ class History:
         except msgspec.MsgspecError as error:
             log.unreadable(error)
         else:
-            first = entry.events[0] if entry.events else None
-            if isinstance(first, Received) or (isinstance(first, Done) and first.reason == "rejected"):
-                self._await_accepted(symbol, first.order_id)
+            self._await_causes(symbol, entry, checks.orders)
             checks.follow(log.number, entry)
             self.on_book_entry(symbol, log.number, entry)
         log.is_reading = False
         log.followed()
         return True
+
+    def _await_causes(self, symbol: str, entry: BookEntry, known: Container[int]) -> None:
+        """Follow what a book was told before it did this."""
+        first = entry.events[0] if entry.events else None
+        if type(first) is Received:  # a new order: whoever else comes in the entry waited in the book
+            self._await_accepted(symbol, first.order_id)
+            return
+        for order_id in newcomers(entry, known):
+            self._await_accepted(symbol, order_id)
+        if any(type(event) is Configured for event in entry.events):
+            while not self.settlement.rules.get(symbol) and self._advance_ledger(0):
+                pass
 
     def _await_accepted(self, symbol: str, order_id: int) -> None:
         shard = shard_of_order(order_id)
@@ -202,6 +236,8 @@ class History:
         self._check_rules()
         self._check_arrived()
         self._check_open_orders()
+        self._check_amends()
+        self._check_last_prices()
         self._check_resting_orders()
         self._check_money()
 
@@ -213,13 +249,15 @@ class History:
         return int(position.partition("-")[0])
 
     def _check_sent(self) -> None:
-        """What a ledger's events say it sent to a book is what its outbox got."""
+        """What a ledger says it sent to a book is what its outbox got, but for ticks: only the book logs them."""
         for shard, (log, ledger) in self.ledgers.items():
-            for symbol in self.books if log.start == 0 else ():
-                length = log.standing.lengths.get(keys.outbox(shard, symbol), 0)
+            for symbol, (book_log, book) in self.books.items() if log.start == 0 else ():
+                outbox = keys.outbox(shard, symbol)
+                length, sent, ticks = log.standing.lengths.get(outbox, 0), ledger.sent[symbol], book.ticks[outbox]
+                unknown = length if book_log.start else length - self._taken(symbol, outbox)  # they may be ticks, too
                 self.findings.check(
-                    Invariant.SOURCES, length == ledger.sent[symbol], keys.outbox(shard, symbol),
-                    f"got {length} commands, the ledger's log tells of {ledger.sent[symbol]}",
+                    Invariant.SOURCES, 0 <= length - sent - ticks <= unknown, outbox,
+                    f"got {length} commands, the ledger's log tells of {sent}, the book's of {ticks} ticks",
                 )  # fmt: skip
 
     def _check_rules(self) -> None:
@@ -236,7 +274,7 @@ class History:
     def _check_arrived(self) -> None:
         """Orders that no book has received are still in an outbox."""
         for (shard, symbol), orders in self.settlement.on_the_way.items():
-            count = len(orders)
+            count = len({one.number for one in orders.values()})
             outbox = keys.outbox(shard, symbol)
             sent = self.ledgers[shard][0].standing.lengths.get(outbox, 0) if shard in self.ledgers else 0
             left = sent - self._taken(symbol, outbox)
@@ -244,7 +282,7 @@ class History:
                 continue  # it may have received them before its first entry here
             self.findings.check(
                 Invariant.DONE, count <= left, f"{symbol}, ledger {shard}",
-                f"{count} orders were accepted and never received, {left} commands are in the outbox",
+                f"{len(orders)} orders were accepted and never received, {left} commands are in the outbox",
             )  # fmt: skip
 
     def _check_open_orders(self) -> None:
@@ -258,16 +296,45 @@ class History:
                 symbol = order.accepted.instrument
                 if symbol in self.books and self._settled(shard, symbol) < self.books[symbol][0].start:
                     continue  # its end may lie between the two, before the audit's first entry
-                if self.settlement.is_on_the_way(symbol, order_id) or order_id in self.settlement.releases:
+                if self.settlement.is_on_the_way(symbol, order_id) or order_id in self.settlement.steps:
                     continue
-                rests = self.books[symbol][1].orders.get(order_id) if symbol in self.books else None
-                if rests is None and self._is_behind(shard, symbol):
+                on_book = self.books[symbol][1].orders.get(order_id) if symbol in self.books else None
+                if on_book is None and self._is_behind(shard, symbol):
                     continue
                 remaining = order.remaining - waiting.get(order_id, 0)
+                found = (on_book.left, on_book.price) if on_book is not None else (0, order.price)
                 self.findings.check(
-                    Invariant.DONE, rests is not None and rests.remaining == remaining, f"{symbol}, ledger {shard}",
-                    f"order {order_id} is open with {remaining} lots, the book has {rests.remaining if rests else 0}",
+                    Invariant.DONE, on_book is not None and found == (remaining, order.price),
+                    f"{symbol}, ledger {shard}",
+                    f"order {order_id} is open with {remaining} lots at {order.price}, the book has {found}",
                 )  # fmt: skip
+
+    def _check_amends(self) -> None:
+        """An amend without an answer is in the outbox, or its answer is not settled yet."""
+        for shard, (log, ledger) in self.ledgers.items():
+            asked = Counter[str]()
+            for order_id, order in ledger.orders.items():
+                if order_id not in self.settlement.steps:
+                    asked[order.accepted.instrument] += len(order.amends)
+            for symbol, count in asked.items():
+                outbox = keys.outbox(shard, symbol)
+                left = log.standing.lengths.get(outbox, 0) - self._taken(symbol, outbox)
+                if symbol in self.books and self._settled(shard, symbol) < self.books[symbol][0].start:
+                    continue
+                self.findings.check(
+                    Invariant.AMENDS, count <= left, f"{symbol}, ledger {shard}",
+                    f"{count} amends of open orders were never answered, {left} commands are in the outbox",
+                )  # fmt: skip
+
+    def _check_last_prices(self) -> None:
+        """A ledger that has settled all of a book knows its last price."""
+        for shard, (_, ledger) in self.ledgers.items():
+            for symbol, (log, book) in self.books.items():
+                if self._settled(shard, symbol) == log.standing.length and symbol in ledger.last_prices:
+                    self.findings.check(
+                        Invariant.SETTLED, ledger.last_prices[symbol] == book.last_price, f"{symbol}, ledger {shard}",
+                        f"the last price is {ledger.last_prices[symbol]}, the book's last trade {book.last_price}",
+                    )  # fmt: skip
 
     def _is_behind(self, shard: int, symbol: str) -> bool:
         """Whether the book has still to take up orders that were accepted before the audit's first entry."""
@@ -280,13 +347,13 @@ class History:
         return int(position.partition("-")[0])
 
     def _check_resting_orders(self) -> None:
-        """An order that rests is open in its ledger."""
+        """An order that is on a book is open in its ledger."""
         for symbol, (_, book) in self.books.items():
             for order_id in book.orders:
                 shard = shard_of_order(order_id)
                 self.findings.check(
                     Invariant.DONE, shard in self.ledgers and order_id in self.ledgers[shard][1].orders, symbol,
-                    f"order {order_id} rests, but is not open in ledger {shard}",
+                    f"order {order_id} is on the book, but not open in ledger {shard}",
                 )  # fmt: skip
 
     def _check_money(self) -> None:

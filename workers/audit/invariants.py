@@ -19,8 +19,16 @@ class Invariant(StrEnum):
     PRIORITY = "price-time priority: the maker is first in the best level"
     CROSSED = "book never crossed"
     SELF_TRADE = "no account trades with itself"
-    TERMS = "orders keep to their terms: limit, time in force, post-only"
+    TERMS = "orders keep to their terms: limit, time in force, post-only, minimum"
     QUANTITY = "fills + remaining = quantity"
+    MODES = "modes let in and trade what they may"
+    COLLAR = "no trade beyond the price collar"
+    ICEBERGS = "icebergs show no more than they want, and hide behind what is shown"
+    EXPIRY = "expired orders are gone before anything can meet them"
+    STOPS = "stops trigger when their condition holds, the oldest first"
+    LISTS = "one leg's fill, trigger or end cancels the other; children follow their parent"
+    AMENDS = "each amend is answered once, and does what it says"
+    AUCTION = "auctions trade at one price, as much as can be"
     DONE = "each accepted order rests, or is done once"
     ACCEPTED = "the book has each order as the ledger accepted it"
     SETTLED = "each fill and release settled exactly once"
@@ -45,14 +53,16 @@ def place_of(source: str) -> tuple[str, tuple[int, int]]:
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """One breach: which invariant, where (a log and entry, an order, a row), and what is wrong there."""
+    """One breach: which invariant, where (a log and entry, an order, a row), what is wrong there, and what to do."""
 
     invariant: Invariant
     where: str
     what: str
+    next_step: str = ""
 
     def __str__(self) -> str:
-        return f"{self.invariant.name}: {self.where}: {self.what}"
+        text = f"{self.invariant.name}: {self.where}: {self.what}"
+        return f"{text}; {self.next_step}" if self.next_step else text
 
 
 class Findings:
@@ -69,8 +79,8 @@ class Findings:
         if not holds:
             self.violate(invariant, where, what)
 
-    def violate(self, invariant: Invariant, where: str, what: str) -> None:
+    def violate(self, invariant: Invariant, where: str, what: str, next_step: str = "") -> None:
         """Count a violation and keep its words."""
         self.violated[invariant] += 1
         if self.violated[invariant] <= SHOWN_MAX:
-            self.violations.append(Violation(invariant, where, what))
+            self.violations.append(Violation(invariant, where, what, next_step))

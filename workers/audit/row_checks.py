@@ -8,37 +8,39 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import ARRAY, BigInteger, Connection, Select, any_, bindparam, func, select
+from sqlalchemy import Connection, Select, any_, func, select
 
 from shared import keys
 from shared.instrument import Instrument
-from shared.messages import BookEntry, Closed, Filled, LedgerEntry, Match
-from shared.order_id import SHARD_BITS
-from shared.schema import balances, fills, instruments, movements, orders, positions, resting_orders, trades
+from shared.messages import BookEntry, Change, Done, Filled, LedgerEntry, ListPlaced, Match
+from shared.schema import balances, fills, movements, orders, positions, trades
 from workers.audit.book_checks import BookChecks
 from workers.audit.history import LogView
 from workers.audit.invariants import Findings, Invariant
-from workers.audit.ledger_checks import LedgerChecks, OwnedOrder
+from workers.audit.ledger_checks import LedgerChecks
+from workers.audit.row_tables import (
+    FILL,
+    FILLS,
+    IDS,
+    LISTED,
+    LISTS,
+    ORDER,
+    ORDERS,
+    RESTING,
+    RULES,
+    SHARD,
+    TRADE,
+    TRADES,
+    WAITING,
+    WAITS,
+    Row,
+    list_rows,
+    order_row,
+    rests,
+    waiting_rows,
+)
 
 BATCH = 2000
-IDS = bindparam("ids", type_=ARRAY(BigInteger))
-TRADE = ("sequence", "price", "quantity", "side", "maker_order_id", "taker_order_id", "time")
-FILL = ("account", "side", "liquidity", "price", "quantity", "cost", "fee", "time")
-ORDER = (
-    "account", "instrument", "side", "order_type", "price", "quantity", "funds", "specified_funds", "time_in_force",
-    "post_only", "stp", "client_id", "request_id", "maker_fee", "taker_fee", "hold", "remaining", "filled",
-    "executed_value", "fees", "fee_rest", "settled", "created_at", "done_reason", "cause", "done_at",
-)  # fmt: skip
-TRADES = select(trades.c.trade_id, *(trades.c[name] for name in TRADE)).where(
-    trades.c.instrument == bindparam("symbol"), trades.c.trade_id == any_(IDS)
-)
-FILLS = select(fills.c.trade_id, fills.c.order_id, *(fills.c[name] for name in FILL)).where(
-    fills.c.instrument == bindparam("symbol"), fills.c.trade_id == any_(IDS)
-)
-ORDERS = select(orders.c.order_id, *(orders.c[name] for name in ORDER))
-SHARD = (1 << SHARD_BITS) - 1
-
-Row = tuple[Any, ...]
 
 
 class RowChecks:
@@ -50,6 +52,8 @@ class RowChecks:
         self._limits: dict[str, int] = {}
         self._trades: dict[str, dict[int, Row]] = {}
         self._fills: dict[str, dict[tuple[int, int], Row]] = {}
+        self._listed: dict[str, dict[int, list[Any]]] = {}
+        self._unlisted: dict[str, dict[int, Row]] = {}
         self._orders: dict[int, Row] = {}
         self._fill_counts: dict[int, int] = {}
         self.positions = {
@@ -84,18 +88,33 @@ class RowChecks:
     # --- while the logs are read ---------------------------------------------------------------------
 
     def book_entry(self, symbol: str, number: int, entry: BookEntry) -> None:
-        """A book's entry: its trades are rows."""
+        """A book's entry: its trades are rows, and so are the orders of lists."""
         if number > self._limits.get(keys.instrument_tag(symbol), 0):
             return
-        rows = self._trades.setdefault(symbol, {})
+        rows, listed = self._trades.setdefault(symbol, {}), self._listed.setdefault(symbol, {})
         for event in entry.events:
             if isinstance(event, Match):
                 rows[event.trade_id] = (
                     event.sequence, event.price, event.quantity, event.side, event.maker_order_id,
                     event.taker_order_id, entry.time,
                 )  # fmt: skip
+            elif isinstance(event, ListPlaced):
+                listed.update(list_rows(event))
+            elif listed and isinstance(event, Change | Done) and event.order_id in listed:
+                self._follow_listed(symbol, event)
         if len(rows) >= BATCH:
             self._flush_trades(symbol)
+
+    def _follow_listed(self, symbol: str, event: Change | Done) -> None:
+        """The row of a list's order changes once more, or never again."""
+        if isinstance(event, Change):
+            listed = self._listed[symbol][event.order_id]
+            listed[LISTED.index("shrunk")] |= event.reason == "stp"
+            return
+        over = self._unlisted.setdefault(symbol, {})
+        over[event.order_id] = tuple(self._listed[symbol].pop(event.order_id))
+        if len(over) >= BATCH:
+            self._flush_listed(symbol)
 
     def ledger_entry(self, checks: LedgerChecks, number: int, entry: LedgerEntry) -> None:
         """A ledger's entry, followed by ``checks``: its fills are rows, and so are the orders that it closes."""
@@ -123,6 +142,16 @@ class RowChecks:
         for symbol in self._fills:
             self._flush_fills(symbol)
         self._flush_orders()
+        for symbol in self._unlisted:
+            self._flush_listed(symbol)
+
+    def _flush_listed(self, symbol: str) -> None:
+        expected, self._unlisted[symbol] = self._unlisted[symbol], {}
+        self._compare_listed(symbol, expected)
+
+    def _compare_listed(self, symbol: str, expected: dict[int, Row]) -> None:
+        found = self._rows(LISTS, 1, symbol=symbol, ids=list(expected))
+        self._same(expected, found, LISTED, lambda order_id: f"list_orders: {symbol} order {order_id}")
 
     def _flush_trades(self, symbol: str) -> None:
         expected, self._trades[symbol] = self._trades[symbol], {}
@@ -179,9 +208,7 @@ class RowChecks:
     def _compare_ledger(self, checks: LedgerChecks, *, is_complete: bool) -> None:
         shard = checks.shard
         of_shard = orders.c.order_id.op("&")(SHARD) == shard
-        expected = {
-            order_id: order_row(order, None, 0) for order_id, order in checks.orders.items()
-        }  # fmt: skip
+        expected = {order_id: order_row(order, None, 0) for order_id, order in checks.orders.items()}
         self._same(expected, self._rows(ORDERS.where(of_shard, ~orders.c.settled), 1), ORDER, _order)
         self._count(
             select(func.count()).select_from(orders).where(of_shard), checks.count, f"orders: shard {shard}", "rows"
@@ -225,58 +252,36 @@ class RowChecks:
         )
 
     def _compare_book(self, checks: BookChecks) -> None:
-        symbol, one = checks.symbol, resting_orders.c
+        symbol = checks.symbol
         for side, resting in checks.sides.items():
-            rank = one.price.desc() if side == "buy" else one.price
-            found = self._rows(
-                select(one.order_id, one.account, one.price, one.remaining)
-                .where(one.instrument == symbol, one.side == side)
-                .order_by(rank, one.priority),
-                1,
-            )
-            expected = {order.order_id: (order.account, order.price, order.remaining) for order in resting}
-            self._same(
-                expected, found, ("account", "price", "remaining"),
-                lambda order_id: f"resting_orders: {symbol} order {order_id}",
-            )  # fmt: skip
+            found = self._rows(rests(side), 1, symbol=symbol)
+            expected = {one.order_id: (one.account, one.price, one.shown, one.left - one.shown) for one in resting}
+            self._same(expected, found, RESTING, lambda order_id: f"resting_orders: {symbol} order {order_id}")
             self._findings.check(
                 Invariant.POSTGRESQL, list(expected) == list(found) or expected != found, f"resting_orders: {symbol}",
                 f"the {side} orders have another priority than on the book",
             )  # fmt: skip
+        self._same(
+            waiting_rows(checks), self._rows(WAITS, 1, symbol=symbol), WAITING,
+            lambda order_id: f"waiting_orders: {symbol} order {order_id}",
+        )  # fmt: skip
+        listed = self._listed.get(symbol, {})
+        self._compare_listed(symbol, {order_id: tuple(row) for order_id, row in listed.items()})
         self._count(
             select(func.count()).where(trades.c.instrument == symbol), checks.trade_id, f"trades: {symbol}", "rows"
         )
         self._compare_rules(checks)
 
     def _compare_rules(self, checks: BookChecks) -> None:
-        row = self._connection.execute(
-            select(instruments.c.definition, instruments.c.sequence).where(instruments.c.symbol == checks.symbol)
-        ).first()
         if checks.instrument is None:
             return
-        rules = msgspec.convert(row[0], Instrument) if row else None
+        row = self._connection.execute(RULES, {"symbol": checks.symbol}).first()
+        found = (msgspec.convert(row[0], Instrument), *row[1:]) if row else None
+        expected = (checks.instrument, checks.sequence, checks.time)
         self._findings.check(
-            Invariant.POSTGRESQL, rules == checks.instrument and row is not None and row[1] == checks.sequence,
-            f"instruments: {checks.symbol}",
-            f"has sequence {row[1] if row else None} and {rules}, the log {checks.sequence} and {checks.instrument}",
+            Invariant.POSTGRESQL, found == expected, f"instruments: {checks.symbol}",
+            f"has rules, sequence and time {found}, the log {expected}",
         )  # fmt: skip
-
-
-def order_row(order: OwnedOrder, closed: Closed | None, time: int) -> Row:
-    """The row of an order, open or closed at ``time``, as in ``ORDER``."""
-    one = order.accepted
-    end = (closed.reason, closed.cause.value if closed.cause else "", time) if closed else ("", "", 0)
-    return (
-        one.account, one.instrument, one.side, one.order_type, one.price, one.quantity, one.funds,
-        one.specified_funds, one.time_in_force, one.post_only, one.stp, storable(one.client_id),
-        storable(one.request_id), one.maker_fee, one.taker_fee, order.hold, order.remaining, order.filled,
-        order.executed_value, order.fees, order.fee_rest, closed is not None, order.time, *end,
-    )  # fmt: skip
-
-
-def storable(text: str) -> str:
-    """Text as PostgreSQL keeps it: without NUL."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _order(order_id: int) -> str:

@@ -202,10 +202,11 @@ class _Redis:
 
     def snapshots(self, tag: str, findings: Findings) -> list[Snapshot]:
         """The snapshots of a tag. One whose bytes are not what was written is a violation."""
-        stored, valid = self._client.hlen(keys.snapshot(tag)), self._valid(tag)
+        stored = self._client.hgetall(keys.snapshot(tag))  # at once: their owner goes on writing
+        valid = read_snapshots(stored)
         findings.check(
-            Invariant.SNAPSHOTS, len(valid) == stored, keys.snapshot(tag),
-            f"{stored - len(valid)} of {stored} are damaged: their sha256 is not that of their bytes",
+            Invariant.SNAPSHOTS, len(valid) == len(stored), keys.snapshot(tag),
+            f"{len(stored) - len(valid)} of {len(stored)} are damaged: their sha256 is not that of their bytes",
         )  # fmt: skip
         return valid
 

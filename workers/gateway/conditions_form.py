@@ -57,6 +57,11 @@ def _size(fields: dict[str, object], instrument: Instrument, name: str) -> int:
 
 def _stop(fields: dict[str, object], order: OrderRequest) -> StopDirection:
     """The direction of a stop, given or by its side; "" if the order is none."""
+    for name in _STOPS[1:]:
+        if fields.get(name) == "":
+            raise bad_request(
+                f'{name} is "": send where the stop triggers, or leave it out for an order without a stop'
+            )
     follows: StopDirection = "loss" if order.side == "sell" else "entry"
     if not any(is_given(fields, name) for name in _STOPS):
         return ""

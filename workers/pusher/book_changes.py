@@ -58,13 +58,10 @@ class BookChanges:
                 step(self, row, event, entry.time)
 
     def _receive(self, book: BookRow, event: Received, _time: int) -> None:
+        """It goes on to ``open`` or ``done`` in the same entry, which see to a row of an earlier batch."""
         book.sequence = event.sequence
-        if event is self._first:
-            self._arriving = event.order_id
-            return
-        self._arriving = 0
-        if self.waiting.pop(event.order_id, None) is None:
-            self._forget(event.order_id)
+        self._arriving = event.order_id if event is self._first else 0
+        self.waiting.pop(event.order_id, None)
 
     def _activate(self, book: BookRow, event: Activate, _time: int) -> None:
         book.sequence = event.sequence

@@ -68,13 +68,16 @@ class LedgerChanges:
         return order
 
     def _accept(self, event: Accepted, time: int) -> None:
-        self.new_orders[event.order_id] = OrderRow(
+        row = self.new_orders[event.order_id] = OrderRow(
             event.order_id, event.account, event.instrument, event.side, event.order_type, event.price,
             event.quantity, event.funds, event.specified_funds, event.time_in_force, event.post_only, event.stp,
             storable(event.client_id), storable(event.request_id), event.maker_fee, event.taker_fee, event.hold,
-            event.quantity, time, conditions=event.conditions, rival=event.rival, parent=event.parent,
-            due=event.due,
+            event.quantity, time,
         )  # fmt: skip
+        if event.conditions is not None:
+            row.conditions = event.conditions
+        if event.rival or event.parent:
+            row.rival, row.parent, row.due = event.rival, event.parent, event.due
 
     def _fill(self, event: Filled, time: int) -> None:
         self.fills.append(

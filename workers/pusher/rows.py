@@ -44,7 +44,7 @@ class BookRow(msgspec.Struct, gc=False):
     time: int = 0
 
 
-class OrderRow(msgspec.Struct, gc=False):
+class OrderRow(msgspec.Struct, gc=False, omit_defaults=True):
     """An order as the ledger knows it."""
 
     order_id: int
@@ -84,7 +84,7 @@ class OrderRow(msgspec.Struct, gc=False):
         self.remaining = remaining
 
 
-class OrderChange(msgspec.Struct, gc=False):
+class OrderChange(msgspec.Struct, gc=False, omit_defaults=True):
     """What a batch does to an order of an earlier one: amounts are added, ``None`` leaves a column as it is.
 
     ``remaining_set`` comes first, then ``remaining`` (<= 0) is added to it.
@@ -157,7 +157,7 @@ class MovementRow(msgspec.Struct, gc=False):
     time: int
 
 
-class RestingRow(msgspec.Struct, gc=False):
+class RestingRow(msgspec.Struct, gc=False, omit_defaults=True):
     """An order that rests on a book."""
 
     order_id: int

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Text, bindparam, case, cast, column, delete, func, select, update
+from sqlalchemy import JSON, Text, bindparam, case, cast, column, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.schema import Table
 
@@ -90,9 +90,20 @@ def _recordset(table: Table, kind: type[msgspec.Struct], **like: str) -> Any:
     return func.json_to_recordset(rows).table_valued(*columns).render_derived(name="r", with_types=True)
 
 
+def _given(rows: Any, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The columns of rows as they were encoded: a default that was left out is put in again, unless it is null."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    return {
+        name: rows.c[name]
+        if default is msgspec.NODEFAULT or default is None
+        else func.coalesce(rows.c[name], literal(default, literal_execute=True))
+        for name, default in defaults.items()
+    }
+
+
 def _insert(table: Table, kind: type[msgspec.Struct]) -> Any:
-    rows, names = _recordset(table, kind), kind.__struct_fields__
-    return insert(table).from_select(names, select(*(rows.c[name] for name in names)))
+    values = _given(_recordset(table, kind), kind)
+    return insert(table).from_select(list(values), select(*values.values()))
 
 
 def _move_positions() -> Any:
@@ -123,17 +134,18 @@ def _set_books() -> Any:
 
 def _change_orders() -> Any:
     rows, now = _recordset(orders, OrderChange, remaining_set="remaining"), orders.c
+    new = _given(rows, OrderChange)
     return (
         update(orders)
         .values(
-            hold=now.hold + rows.c.hold,
-            remaining=func.coalesce(rows.c.remaining_set, now.remaining) + rows.c.remaining,
-            filled=now.filled + rows.c.filled,
-            executed_value=now.executed_value + rows.c.executed_value,
-            fees=now.fees + rows.c.fees,
-            fee_rest=func.coalesce(rows.c.fee_rest, now.fee_rest),
-            due=case((rows.c.settled, 0), else_=now.due + rows.c.due),
-            **{name: rows.c[name] for name in ("settled", "done_reason", "cause", "done_at")},
+            hold=now.hold + new["hold"],
+            remaining=func.coalesce(new["remaining_set"], now.remaining) + new["remaining"],
+            filled=now.filled + new["filled"],
+            executed_value=now.executed_value + new["executed_value"],
+            fees=now.fees + new["fees"],
+            fee_rest=func.coalesce(new["fee_rest"], now.fee_rest),
+            due=case((new["settled"], 0), else_=now.due + new["due"]),
+            **{name: new[name] for name in ("settled", "done_reason", "cause", "done_at")},
         )
         .where(now.order_id == rows.c.order_id)
     )
@@ -163,11 +175,12 @@ def _change_balances() -> Any:
 
 def _change_resting() -> Any:
     rows, now = _recordset(resting_orders, RestingChange, remaining_set="remaining"), resting_orders.c
+    new = _given(rows, RestingChange)
     return (
         update(resting_orders)
         .values(
-            remaining=func.coalesce(rows.c.remaining_set, now.remaining) + func.coalesce(rows.c.remaining, 0),
-            hidden=func.coalesce(rows.c.hidden, now.hidden),
+            remaining=func.coalesce(new["remaining_set"], now.remaining) + new["remaining"],
+            hidden=func.coalesce(new["hidden"], now.hidden),
         )
         .where(now.order_id == rows.c.order_id)
     )
