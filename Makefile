@@ -2,6 +2,7 @@
 #
 #   make run     install if needed, then start an exchange with a living market
 #   make test    install if needed, then every test
+#   make build   install, and build the compiled order book anew if its source has changed
 #   make check   format, lint, types, fast tests
 #   make peers   install the order books that "matchbox bench core" is compared with
 #   make lock    pin the dependencies anew, with hashes
@@ -10,7 +11,9 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+SYNCED := $(VENV)/.synced
 INSTALLED := $(VENV)/.installed
+COMPILED := workers/engine/compiled
 ARGS ?=
 
 # uv wants a cache; where its place cannot be written, as with a read-only home, it goes without.
@@ -19,16 +22,16 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" && echo yes
 export UV_NO_CACHE := 1
 endif
 
-.PHONY: run install test check peers format lock clean
+.PHONY: run install build test check peers format lock clean
 
 run: $(INSTALLED)
 	$(BIN)/matchbox start --demo $(ARGS)
 
-install: $(INSTALLED)
+install build: $(INSTALLED)
 
 # uv comes from the system if it is there, else from PyPI into the environment itself. Without a Python 3.12,
 # uv fetches one.
-$(INSTALLED): requirements.lock pyproject.toml .python-version
+$(SYNCED): requirements.lock .python-version
 	@if [ -n "$(PYTHON)" ]; then \
 		echo "making $(VENV) with $$($(PYTHON) --version)"; \
 		test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
@@ -38,7 +41,14 @@ $(INSTALLED): requirements.lock pyproject.toml .python-version
 	fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/python -m uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
-	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Builds the compiled order book where there is a C compiler; where not, the one in Python runs, not an old compiled one.
+$(INSTALLED): $(SYNCED) pyproject.toml setup.py $(wildcard $(COMPILED)/*.p*)
+	@rm -f $(COMPILED)/*.c $(COMPILED)/*.so
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation \
+		--reinstall-package matchbox --editable .
+	@$(BIN)/python -c "from workers.engine.core import order_book; print('order book:', order_book().core)"
 	@touch $@
 
 # Two at a time: most tests wait for processes. A file's tests stay together, since they share servers.
@@ -66,4 +76,4 @@ lock: pyproject.toml
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COMPILED)/*.c $(COMPILED)/*.so build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -66,14 +66,17 @@ def start(detach: bool, demo: bool, **options: Any) -> None:
     Without MATCHBOX_REDIS_URL and MATCHBOX_DATABASE_URL it runs its own Valkey and PostgreSQL in the data folder.
     Two clusters with different --data and --port live side by side.
     """
+    from workers.engine.core import order_book
+
     settings = settings_with(**options)
+    core = order_book(settings.core).core
     if detach:
         record = background.start(settings, demo=demo)
         found = Session(settings.data).redis.hlen(keys.INSTRUMENTS)
         click.echo(welcome(settings, demo=demo, has_instruments=found > 0))
         click.echo(f"\nIt runs in the background (pid {record.pid}).")
     else:
-        echo("starting; Ctrl-C stops it")
+        echo(f"starting, order book: {core}; Ctrl-C stops it")
         background.run_supervisor(
             settings,
             demo=demo,

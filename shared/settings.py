@@ -49,6 +49,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshot_every: Annotated[Count, Meta(description="log entries between two snapshots")] = 50_000
     log_keep: Annotated[Millis, Meta(description="log entries kept at least, for readers that resume")] = 100_000
     request_timeout_ms: Annotated[Count, Meta(description="how long the gateway waits for the ledger")] = 5000
+    core: Annotated[
+        Literal["auto", "python", "compiled"], Meta(description="order book; auto: the compiled one if it is built")
+    ] = "auto"
     max_open_orders: Annotated[Count, Meta(description="open orders per account")] = 10_000
     max_notional: Annotated[str, Meta(description="largest value of one order, in the quote currency")] = "100000000"
     fast_delay_ms: Annotated[Millis, Meta(description="pusher, live updates: pause between rounds")] = 20

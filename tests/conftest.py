@@ -10,10 +10,19 @@ from alembic import command
 
 import migrations
 from shared.schema import metadata
+from tests.engine.cores import CORES
 from tests.servers import PostgreSQL, Valkey
+from workers.engine import core
+from workers.engine.book import OrderBook
 
 hypothesis.settings.register_profile("matchbox", deadline=None)  # a busy machine makes any example slow
 hypothesis.settings.load_profile("matchbox")
+
+
+@pytest.fixture(params=CORES)
+def order_book(request: pytest.FixtureRequest) -> type[OrderBook]:
+    """The class of the books: the test runs once for each core."""
+    return core.order_book(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ REACH = {
 COMMON = {"workers.runtime", "workers.store", "workers.follow"}
 """What any worker may import of ``workers`` itself."""
 PURE_PACKAGES = {
-    "workers.engine": ("book", "matching", "levels", "orders", "expiry"),
+    "workers.engine": ("book", "core", "matching", "levels", "orders", "expiry"),
     "workers.ledger": ("ledger", "settlement", "accounts", "orders", "risk", "holds"),
 }
 """Pure files that other workers may fold."""

@@ -22,6 +22,7 @@ from shared import keys
 from shared.errors import CorruptState
 from shared.messages import decode_book_entry, decode_ledger_entry
 from workers.engine.book import OrderBook
+from workers.engine.core import order_book
 from workers.ledger.ledger import Ledger
 from workers.store import Snapshot, read_snapshots
 
@@ -79,14 +80,15 @@ def numbered(stream: str, position: int, entries: list[tuple[bytes, list[bytes]]
     return result
 
 
-async def load_book(client: Any, symbol: str) -> tuple[OrderBook, int]:
+async def load_book(client: Any, symbol: str, core: str = "auto") -> tuple[OrderBook, int]:
     """A replica of an instrument's book and the position in its log at which it stands: the log's end just now.
 
     Raises ``LogGap`` if the log was trimmed past every usable snapshot, ``redis.exceptions.RedisError``.
     """
     tag = keys.instrument_tag(symbol)
     snapshot = await newest_snapshot(client, tag)
-    book, position = (OrderBook.load(snapshot.state), snapshot.position) if snapshot else (OrderBook(), 0)
+    made = order_book(core)
+    book, position = (made.load(snapshot.state), snapshot.position) if snapshot else (made(), 0)
     position = await catch_up(
         client, keys.log(tag), position, lambda payload: book.fold_entry(decode_book_entry(payload))
     )

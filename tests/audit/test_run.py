@@ -59,8 +59,11 @@ def trade(exchange: Exchange) -> None:
 
 
 def ask_for_more(submitter: Submitter) -> None:
-    """An iceberg that was amended, stops that sleep, two that cancel each other, one that waits behind its parent."""
-    far = OrderRequest("", 2, "BTC-USD", "sell", "limit", 10_900, 100)
+    """An iceberg that was amended, stops that sleep, two that cancel each other, one that waits behind its parent.
+
+    Their prices are beyond the reach of the market orders above, which another shard may bring to the book later.
+    """
+    far = OrderRequest("", 2, "BTC-USD", "sell", "limit", 11_900, 100)
     stop = Conditions(stop="loss", stop_price=5_000)
     submitter.submit(but(request_id="ice", client_id="ice", conditions=Conditions(display_quantity=30))(far))
     submitter.submit(AmendRequest("less", 2, client_id="ice", quantity=90))
@@ -68,7 +71,7 @@ def ask_for_more(submitter: Submitter) -> None:
     submitter.submit(OrderRequest("trail", 2, "BTC-USD", "sell", "market", 0, 9, conditions=Conditions("loss", 0, 90)))
     legs = [but(request_id="leg")(far), but(request_id="other", conditions=stop)(far)]
     submitter.submit(OrderListRequest("leg", 2, "BTC-USD", "oco", legs))
-    parent = OrderRequest("parent", 2, "BTC-USD", "buy", "limit", 9_000, 50)
+    parent = OrderRequest("parent", 2, "BTC-USD", "buy", "limit", 8_000, 50)
     submitter.submit(OrderListRequest("parent", 2, "BTC-USD", "oto", [parent, but(request_id="child")(far)]))
 
 

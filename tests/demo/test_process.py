@@ -105,9 +105,12 @@ def test_a_market_lives_and_leaves_nothing_behind(market, start_demo):
     sign = beat(market)
     assert (sign["state"], sign["error"], sign["pid"]) == ("running", "", demo.pid)
     assert sign["sequence"] > 10
-    book = get(market, "/products/BTC-USD/book?level=2")
-    assert len(book["bids"]) > 5
-    assert len(book["asks"]) > 5
+
+    def deep():
+        book = get(market, "/products/BTC-USD/book?level=2")
+        return len(book["bids"]) > 5 and len(book["asks"]) > 5
+
+    until(deep, "more than five levels a side")
     demo.send_signal(signal.SIGTERM)
     assert demo.wait(10) == 0
     until(lambda: not any(get(market, "/products/BTC-USD/book?level=2")[side] for side in ("bids", "asks")), "no order")

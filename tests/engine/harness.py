@@ -1,6 +1,10 @@
-"""Drives the engine's book, the naive book and a follower side by side, and checks all that must hold."""
+"""Drives the engine's book, the naive book and a follower side by side, and checks all that must hold.
+
+Where the compiled core is built, a compiled book and its follower run beside them and have to do exactly the same.
+"""
 
 from collections import defaultdict
+from typing import Any
 
 from shared.instrument import Instrument, make_instrument
 from shared.messages import (
@@ -18,6 +22,7 @@ from shared.messages import (
     decode_command,
     encode,
 )
+from tests.engine.cores import COMPILED
 from tests.oracle.naive_book import NaiveBook
 from workers.engine.book import OrderBook
 
@@ -43,6 +48,8 @@ class Harness:
         self.book = OrderBook()
         self.oracle = NaiveBook()
         self.follower = OrderBook()
+        self.twin: Any = COMPILED() if COMPILED else None
+        self.twin_follower: Any = COMPILED() if COMPILED else None
         self.lives: dict[int, Life] = {}
         self.sequence = 0
         self.trade_id = 0
@@ -56,6 +63,9 @@ class Harness:
         assert events, "every command has at least one event"
         expected = self.oracle.apply(command)
         assert events == expected, "\n".join(["", "OURS", *map(repr, events), "ORACLE", *map(repr, expected)])
+        if self.twin is not None:
+            same = self.twin.apply(decode_command(given))
+            assert same == events, "\n".join(["", "COMPILED", *map(repr, same), "PYTHON", *map(repr, events)])
         self.follow(events)
         for place in [command] if isinstance(command, Place) else getattr(command, "orders", []):
             self.lives[place.order_id] = Life(place)
@@ -67,9 +77,11 @@ class Harness:
         return events
 
     def follow(self, events):
-        """The follower gets what the log says, as bytes."""
+        """The followers get what the log says, as bytes."""
         entry = encode(BookEntry("{a:0}:to:BTC-USD 1-0", self.book.time, events))
         self.follower.fold_entry(decode_book_entry(entry))
+        if self.twin_follower is not None:
+            self.twin_follower.fold_entry(decode_book_entry(entry))
 
     def note(self, event):
         """Keep count of sequences, trades and quantities."""
@@ -140,10 +152,30 @@ class Harness:
         state = book.dump()
         assert self.follower.dump() == state
         assert OrderBook.load(state).dump() == state
+        if COMPILED is not None:
+            assert self.twin.dump() == state
+            assert self.twin_follower.dump() == state
+            assert COMPILED.load(state).dump() == state
+            self.check_twin()
+
+    def check_twin(self):
+        """The views of the compiled book say what those of the other say."""
+        for side in ("buy", "sell"):
+            assert self.twin.levels(side) == self.book.levels(side)
+            assert self.twin.best(side) == self.book.best(side)
+        assert self.twin.indication() == self.book.indication()
+        assert sorted(self.twin.ids_of(1, "buy")) == sorted(self.book.ids_of(1, "buy"))
+        assert self.twin.usage()["orders"][0] == len(self.book.orders) == len(self.twin.orders)
+        assert self.twin.usage()["accounts"][0] == len(self.book.accounts)
+        assert self.twin.usage()["levels"][0] == len(self.book.bids.keys) + len(self.book.asks.keys)
 
     def restart(self):
-        """Go on with a book loaded from the dump, and with the follower's."""
-        self.follower, self.book = OrderBook.load(self.book.dump()), OrderBook.load(self.follower.dump())
+        """Go on with books loaded from dumps, each from another's."""
+        state, followed = self.book.dump(), self.follower.dump()
+        self.follower, self.book = OrderBook.load(state), OrderBook.load(followed)
+        if COMPILED is not None:
+            self.book = OrderBook.load(self.twin.dump())
+            self.twin, self.twin_follower = COMPILED.load(followed), COMPILED.load(state)
 
 
 def configured(**changes) -> Configure:

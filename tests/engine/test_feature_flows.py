@@ -21,7 +21,6 @@ from shared.messages import (
 )
 from tests.engine.feature_flow import FeatureFlow
 from tests.engine.harness import Harness, configured
-from workers.engine.book import OrderBook
 
 FLOWS = int(os.environ.get("MATCHBOX_FLOWS", "10"))
 COMMANDS = 2_000
@@ -61,9 +60,9 @@ class PublicFollower:
 
 
 @pytest.mark.parametrize("seed", range(FLOWS))
-def test_public_events_rebuild_the_book_with_its_priority(seed):
+def test_public_events_rebuild_the_book_with_its_priority(order_book, seed):
     """A client of the full channel knows each order's shown size and place in the queue, refreshes and amends too."""
-    book, follower, flow = OrderBook(), PublicFollower(), FeatureFlow(1_000 + seed)
+    book, follower, flow = order_book(), PublicFollower(), FeatureFlow(1_000 + seed)
     book.apply(configured(time=1))
     for _ in range(COMMANDS):
         follower.follow(book.apply(flow.next(sorted(book.ids_of(0, "")))))

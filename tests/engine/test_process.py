@@ -1,6 +1,7 @@
 """The engine's process: commands in as bytes, log entries out, and nothing lost when it ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from shared.settings import Settings
 from tests.engine.flows import AnyFlow
 from tests.engine.harness import configured
 from workers.engine.book import OrderBook
+from workers.engine.core import order_book
 from workers.engine.process import EngineHandler
 from workers.runtime import Batch
 
@@ -91,32 +93,39 @@ def wait_for_log(client, length):
     return [decode_book_entry(fields[b"d"]) for _, fields in client.xrange(LOG)]
 
 
-def started(redis_url):
+def started(redis_url, core):
     return subprocess.Popen(
-        [sys.executable, "-m", "workers.engine", SYMBOL], env={**os.environ, "MATCHBOX_REDIS_URL": redis_url}
+        [sys.executable, "-m", "workers.engine", SYMBOL],
+        env={**os.environ, "MATCHBOX_REDIS_URL": redis_url, "MATCHBOX_CORE": core},
+        stderr=subprocess.PIPE,
     )
 
 
 def test_the_process_goes_on_where_it_was_killed(redis_url):
-    """Killed and started again over the same Redis, it handles each command once, as one book that never died."""
+    """Killed and started again over the same Redis, it handles each command once, as one book that never died.
+
+    The first process runs the core in Python, the second the compiled one, if it is built; each says so.
+    """
     commands = AnyFlow(4, spread=30, accounts=9).commands(300)
     with redis.Redis.from_url(redis_url) as client:
-        process = started(redis_url)
+        process = started(redis_url, "python")
         try:
             for number, command in enumerate(commands, 1):
                 client.xadd(SOURCE, {b"d": encode(command)}, id=f"{number}-0")
                 if number == 150:
                     wait_for_log(client, 100)
                     process.kill()
-                    process.wait()
+                    said = process.communicate()[1]
                     client.hset(keys.meta(keys.instrument_tag(SYMBOL)), "lease", "0")  # do not wait for its end
-                    process = started(redis_url)
+                    process = started(redis_url, "auto")
             entries = wait_for_log(client, len(commands))
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=10) == 0
+            said += process.communicate(timeout=10)[1]
+            assert process.returncode == 0
         finally:
             process.kill()
             process.wait()
+    assert re.findall(rb'"order book" core=(\w+)', said) == [b"python", order_book().core.encode()]
     book = OrderBook()
     for number, (command, entry) in enumerate(zip(commands, entries, strict=True), 1):
         assert entry == BookEntry(f"{SOURCE} {number}-0", entry.time, book.apply(command))

@@ -19,7 +19,6 @@ from shared.messages import (
     decode_book_entry,
 )
 from workers.engine import snapshot
-from workers.engine.book import OrderBook
 
 FOLDER = Path(__file__).parent / "data"
 VERSIONS = sorted(path.stem.removeprefix("book-log-") for path in FOLDER.glob("book-log-*.jsonl"))
@@ -71,15 +70,15 @@ def test_something_is_recorded():
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_recorded_log_folds_to_its_recorded_state(version):
+def test_a_recorded_log_folds_to_its_recorded_state(order_book, version):
     """Who rests where, in which order, and every counter."""
-    book = OrderBook()
+    book = order_book()
     for entry in entries_of(version):
         book.fold_entry(entry)
     assert view_of(book) == view_of_dump(version)
     assert book.levels("buy")
     assert book.levels("sell")
-    assert OrderBook.load(book.dump()).dump() == book.dump()
+    assert order_book.load(book.dump()).dump() == book.dump()
 
 
 def _starts_with(now, before):
@@ -94,21 +93,21 @@ def _starts_with(now, before):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_recorded_snapshot_loads(version):
+def test_a_recorded_snapshot_loads(order_book, version):
     """A snapshot saves no less than the log says, and what it loads to is dumped as it was, but for newer fields."""
-    book = OrderBook.load(dump_of(version))
+    book = order_book.load(dump_of(version))
     assert view_of(book) == view_of_dump(version)
     if json.loads(dump_of(version))["format"] == snapshot.FORMAT:
         assert _starts_with(json.loads(book.dump()), json.loads(dump_of(version)))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_recovery_from_a_snapshot_in_the_middle(version):
+def test_recovery_from_a_snapshot_in_the_middle(order_book, version):
     """A snapshot taken anywhere, and the entries after it, lead to the same state."""
     entries = entries_of(version)
-    book = OrderBook()
+    book = order_book()
     for at, entry in enumerate(entries):
         if at % 37 == 0:
-            book = OrderBook.load(book.dump())
+            book = order_book.load(book.dump())
         book.fold_entry(entry)
     assert view_of(book) == view_of_dump(version)

@@ -70,7 +70,9 @@ def test_what_one_gateway_answered_the_other_one_finds(cluster, alice):
             return fresh.request(method, target, content=content, headers=alice.headers(method, target, content))
 
     for number in range(16):
-        order = call("POST", "/orders", ORDER | {"client_oid": f"two-{number}"}).json()
+        placed = call("POST", "/orders", ORDER | {"client_oid": f"two-{number}"})
+        assert placed.status_code == 200, placed.text
+        order = placed.json()
         reference = order["id"] if number % 2 else f"client:two-{number}"
         assert call("GET", f"/orders/{reference}").status_code == 200
         assert call("PATCH", f"/orders/{reference}", {"price": "99.00"}).json()["price"] == "99.00"

@@ -393,7 +393,7 @@ def test_somebody_elses_order_does_not_exist(cluster, pair):
         ("6d617463-6862-8000-8000-000000000001", 404, "order not found"),
         ("6d617463-6862-8000-bfff-ffffffffff00", 404, "order not found"),
         ("client:unknown", 404, "order not found"),
-        ("client:", 404, "order not found"),
+        ("client:", 400, "Invalid order id"),
         ("client:" + "x" * 200, 400, "client_oid has 200 characters"),
         ("client:a%00b", 400, "U+0000"),
         ("%ff", 400, "Invalid order id"),

@@ -79,7 +79,6 @@ from shared.messages import (
     Tick,
     Ticked,
 )
-from workers.engine.book import OrderBook
 
 INSTRUMENT = make_instrument("BTC-USD", "1", "1", base_scale=0, quote_scale=0)
 FOLDER = Path(__file__).parent
@@ -253,9 +252,9 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_scenario(case):
+def test_scenario(order_book, case):
     """The book answers each command of the table with exactly the events below it."""
-    book = OrderBook()
+    book = order_book()
     accounts: dict[str, int] = {}
     book.apply(Configure(INSTRUMENT, 1))
     for time, (line, expected) in enumerate(case.steps, 2):

@@ -43,6 +43,17 @@ class Invariant(StrEnum):
     POSTGRESQL = "PostgreSQL = fold of the logs"
 
 
+READ_BOTH = 'halt the instrument ("matchbox instrument halt SYMBOL") and read these entries with redis-cli XRANGE'
+BROKEN_LOG = 'stop the cluster ("matchbox stop"), copy its data folder, and compare the log with PostgreSQL'
+NEXT_STEPS = {
+    Invariant.ENTRIES: BROKEN_LOG,
+    Invariant.CHAIN: BROKEN_LOG,
+    Invariant.SNAPSHOTS: "remove it (redis-cli HDEL with its hash and position): a restart begins with an older one",
+    Invariant.POSTGRESQL: "put back a backup of the database: the pusher writes anew what came after",
+}
+"""What to do where the place alone does not say more."""
+
+
 def place_of(source: str) -> tuple[str, tuple[int, int]]:
     """The stream that an entry answers, and the id there as two numbers; (-1, -1) if that is no id."""
     stream, _, identifier = source.partition(" ")
@@ -83,4 +94,5 @@ class Findings:
         """Count a violation and keep its words."""
         self.violated[invariant] += 1
         if self.violated[invariant] <= SHOWN_MAX:
+            next_step = next_step or NEXT_STEPS.get(invariant, READ_BOTH)
             self.violations.append(Violation(invariant, where, what, next_step))

@@ -16,6 +16,9 @@ from workers.engine.state import BookState
 class OrderBook(BookState):
     """One instrument's book. See ``BookState`` for its attributes and views."""
 
+    core = "python"
+    """What its resting orders are made of; the compiled book says "compiled"."""
+
     def apply(self, command: Command) -> list[BookEvent]:
         """Do what the command asks and say what happened: at least one event, refusals included."""
         time = command.time

@@ -6,7 +6,7 @@ from shared import keys
 from shared.errors import CorruptState
 from shared.messages import BookEntry, decode_book_entry, decode_command, encode
 from shared.settings import Settings
-from workers.engine.book import OrderBook
+from workers.engine.core import order_book
 from workers.runtime import Batch
 from workers.store import Entries
 
@@ -17,7 +17,8 @@ class EngineHandler:
     def __init__(self, settings: Settings, symbol: str) -> None:
         self.symbol = symbol
         self.tag = keys.instrument_tag(symbol)
-        self.book = OrderBook()
+        self._order_book = order_book(settings.core)
+        self.book = self._order_book()
         self._shards = settings.shards
 
     def sources(self) -> list[str]:
@@ -53,11 +54,11 @@ class EngineHandler:
 
     def load(self, state: bytes) -> None:
         """Replace the book by a dumped one."""
-        self.book = OrderBook.load(state)
+        self.book = self._order_book.load(state)
 
     def reset(self) -> None:
         """Start over with an empty book."""
-        self.book = OrderBook()
+        self.book = self._order_book()
 
     def sequence(self) -> int:
         """The last public sequence number."""

@@ -55,7 +55,7 @@ def create_gateway(
     history = History(engine)
     inbox = Inbox(client, number, settings.request_timeout_ms / 1000)
     hub = Hub(markets)
-    replicas = Replicas(client, history, settings.shards, markets, inbox, hub)
+    replicas = Replicas(client, history, settings.shards, markets, inbox, hub, settings.core)
     desk = Desk(inbox, replicas, history, settings.shards, settings.gateways)
     keyring, sessions, rates, sockets = (
         KeyRing(history, server_key),

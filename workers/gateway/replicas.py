@@ -77,6 +77,7 @@ class Replicas:
         markets: dict[str, Market],
         inbox: Inbox,
         hub: Hub,
+        core: str = "auto",
     ) -> None:
         self.ledgers: list[Ledger] = [Ledger(shard, shards) for shard in range(shards)]
         self.markets = markets
@@ -91,6 +92,7 @@ class Replicas:
         self._shards = shards
         self._inbox = inbox
         self._hub = hub
+        self._core = core
         self._ledger_logs: dict[str, Ledger] = {}
         self._book_logs: dict[str, Market] = {}
         self._covered: set[str] = set()
@@ -266,7 +268,7 @@ class Replicas:
 
     async def _add_market(self, instrument: Instrument) -> None:
         stream = keys.log(keys.instrument_tag(instrument.symbol))
-        book, position = await load_book(self._client, instrument.symbol)
+        book, position = await load_book(self._client, instrument.symbol, self._core)
         market = Market(instrument, book, position)
         self.markets[instrument.symbol] = self._book_logs[stream] = market
         self.positions[stream] = position

@@ -231,7 +231,7 @@ class Publisher:
         if stream in self._positions:
             return
         try:
-            book, position = await load_book(self._client, symbol)
+            book, position = await load_book(self._client, symbol, self._settings.core)
         except CorruptState as error:
             self._tell_broken(stream, error)
             return
