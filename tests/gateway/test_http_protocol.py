@@ -1,7 +1,6 @@
-"""What a request may be before it is one: bounded in bytes and in time."""
+"""What a request may be before it is one: bounded in time, as in bytes (test_bad_input.py)."""
 
 import asyncio
-import socket
 import subprocess
 import sys
 import time
@@ -11,49 +10,9 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from workers.gateway.http_protocol import ARRIVAL_S, HEAD_BYTES_MAX, BoundedHttp, close_late
+from workers.gateway.http_protocol import ARRIVAL_S, BoundedHttp, close_late
 
 ROOT = Path(__file__).parents[2]
-
-
-def talk(cluster, *parts, pause_s=0.0):
-    """Send bytes, and read until the other side hangs up or has answered."""
-    with socket.create_connection((cluster.settings.host, cluster.settings.port), timeout=5) as raw:
-        try:
-            for part in parts:
-                raw.sendall(part)
-                time.sleep(pause_s)
-            return raw.recv(65536)
-        except ConnectionError:  # it hung up while we still talked
-            return b""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [HEAD_BYTES_MAX + 200_000, 8 * 1024 * 1024])
-@pytest.mark.parametrize("shape", [b"X-Long: %b\r\n", b"GET /%b HTTP/1.1\r\n"])
-def test_a_head_without_end_is_cut_off(cluster, size, shape):
-    """One endless header, or an endless path: refused while it comes, and not kept."""
-    start = b"" if shape.startswith(b"GET") else b"GET /time HTTP/1.1\r\nHost: x\r\n"
-    answer = talk(cluster, start + shape.replace(b"%b", b"x" * size))
-    assert answer[:12] in (b"HTTP/1.1 431", b"")
-    assert cluster.http.get("/time").status_code == 200
-
-
-@pytest.mark.slow
-def test_many_headers_are_one_long_head(cluster):
-    """Each is short; together they are too long."""
-    lines = [b"GET /time HTTP/1.1\r\nHost: x\r\n", *(b"X-%d: %b\r\n" % (n, b"y" * 1000) for n in range(400))]
-    assert talk(cluster, *lines, pause_s=0.0005)[:12] in (b"HTTP/1.1 431", b"")
-
-
-@pytest.mark.slow
-def test_a_usual_head_in_pieces_is_a_request(cluster):
-    """Byte by byte, if need be; and a connection may be used for many."""
-    request = b"GET /time HTTP/1.1\r\nHost: x\r\nX-Some: " + b"y" * 8000 + b"\r\n\r\n"
-    for parts in ([request], [request[n : n + 100] for n in range(0, len(request), 100)]):
-        assert talk(cluster, *parts)[:15] == b"HTTP/1.1 200 OK"
-    for _ in range(300):  # more than the bound, all together
-        assert cluster.http.get("/time", headers={"X-Some": "y" * 500}).status_code == 200
 
 
 class Pipe(asyncio.Transport):

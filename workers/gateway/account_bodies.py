@@ -89,7 +89,9 @@ class HaltBody(msgspec.Struct):
 
     everybody: Annotated[bool | None, _said("true: nobody trades any more; all orders are canceled")] = None
     account: Annotated[int | None, _said("this account trades no more; its orders are canceled", 17)] = None
-    product_id: Annotated[str | None, _said("this product is halted; everybody's orders on it are canceled")] = None
+    product_id: Annotated[
+        str | None, _said("this product is halted; everybody's orders on it are canceled", "BTC-USD")
+    ] = None
     key: Annotated[
         str | None, _said("this API key is revoked, for good, and all orders of its account are canceled")
     ] = None
@@ -106,5 +108,5 @@ EXAMPLES: dict[type, dict[str, dict[str, object]]] = {
     },
     ModeBody: {"cancel only": {"mode": "cancel-only"}},
     UserChangeBody: {"block": {"blocked": True}},
-    HaltBody: {"one account": {"account": 17, "reason": "runaway bot"}},
+    HaltBody: {"one product": {"product_id": "BTC-USD", "reason": "runaway bot"}},
 }  # fmt: skip

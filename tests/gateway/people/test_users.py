@@ -4,7 +4,6 @@ import json
 import time
 from http.cookies import SimpleCookie
 
-import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -419,21 +418,6 @@ def test_secrets_are_in_no_log_and_no_argv(cluster, browser):
     for secret in secrets:
         assert secret not in logs
         assert not any(secret in str(command) for command in commands)
-
-
-def test_a_closed_exchange_registers_nobody(cluster):
-    """With MATCHBOX_REGISTRATION=closed, users are made by who runs it."""
-    cluster.kill("gateway:0")
-    open_settings = cluster.settings
-    cluster.settings = open_settings.with_changes(registration="closed")
-    try:
-        cluster.start("gateway:0")
-        cluster.wait_ready("gateway:0")
-        answer = httpx.post(f"{cluster.url}/users", json={"name": "mallory", "password": PASSWORD})
-        assert (answer.status_code, "registration is closed" in answer.text) == (400, True)
-    finally:
-        cluster.settings = open_settings
-        cluster.restart("gateway:0")
 
 
 def test_the_description_says_how_to_come_in(cluster):

@@ -1,6 +1,7 @@
 """Admin routes: who gets in, what they change, and the kill switch under fire."""
 
 import json
+import re
 import secrets
 import threading
 import time
@@ -163,6 +164,30 @@ def test_what_an_admin_gets_wrong_is_said(admin, method, target, body, code, say
     answer = admin.call(method, target, body)
     assert (answer.status_code, says in answer.json()["message"]) == (code, True), answer.text
     assert admin.call("GET", "/admin/halts").json() == []
+
+
+def test_each_example_of_the_description_runs(cluster, browser, admin):
+    """What the API's document shows about users, keys, products and halts can be sent as it stands there."""
+    alice = browser()
+    steps = [
+        ("POST", "/users", alice, ""), ("POST", "/sessions", alice, ""), ("POST", "/api-keys", alice, ""),
+        ("POST", "/admin/products", admin, ""), ("PATCH", "/admin/products/{product_id}", admin, "BTC-USD"),
+        ("PATCH", "/admin/users/{account}", admin, str(cluster.user().account)), ("POST", "/admin/halts", admin, ""),
+    ]  # fmt: skip
+    api = cluster.http.get("/openapi.json").json()["paths"]
+    bodied = {
+        (method.upper(), path)
+        for path, methods in api.items()
+        for method, about in methods.items()
+        if "requestBody" in about and not path.startswith("/order")
+    }
+    assert bodied == {(method, path) for method, path, *_ in steps}
+    for method, path, who, which in steps:
+        (content,) = api[path][method.lower()]["requestBody"]["content"].values()
+        for example in content["examples"].values():
+            answer = who.call(method, re.sub(r"{\w+}", which, path), example["value"])
+            assert answer.status_code == 200, (path, answer.text)
+            alice.csrf = answer.json()["session"]["csrf_token"] if path == "/sessions" else alice.csrf
 
 
 # --- the kill switch ---
