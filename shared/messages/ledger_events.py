@@ -116,7 +116,10 @@ class Filled(Message, tag="filled"):
 
 
 class HoldReduced(Message, tag="hold_reduced"):
-    """An open order has ``remaining`` lots left without a trade (or by an amend): ``released`` is available again."""
+    """Self-trade prevention left an open order with ``remaining`` lots: ``released`` is available again.
+
+    ``quantity`` is its total now, what was filled included (0: not told, as in logs of the first versions).
+    """
 
     account: int
     order_id: int
@@ -124,6 +127,7 @@ class HoldReduced(Message, tag="hold_reduced"):
     remaining: int
     released: int
     side: Side = "buy"
+    quantity: int = 0
 
 
 class Closed(Message, tag="closed"):

@@ -93,6 +93,7 @@ LEDGER_EVENTS = [
     (Filled, twice, {I.SETTLED}),
     (HoldReduced, but(released=more), {I.HOLDS}),
     (HoldReduced, but(remaining=more), {I.SETTLED, I.HOLDS}),
+    (HoldReduced, but(quantity=more), {I.QUANTITY}),
     (HoldReduced, no, {I.SETTLED}),
     (HoldReduced, twice, {I.SETTLED}),
     (Closed, but(released=more), {I.HOLDS}),

@@ -252,6 +252,15 @@ class LedgerChecks(FollowedLedger):
         if order is None:
             return
         self.release(order, event.released)
+        total = event.remaining + order.filled
+        self.findings.checked[Invariant.QUANTITY] += 1
+        if order.quantity and event.quantity not in (0, total):
+            self.violate(
+                Invariant.QUANTITY,
+                f"order {event.order_id} is reduced to {event.quantity} lots, {order.filled} are filled and "
+                f"{event.remaining} remain",
+            )
+        order.quantity = event.quantity or order.quantity
         order.remaining, order.shrunk = event.remaining, True
         check_hold(self, order)
 

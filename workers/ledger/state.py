@@ -167,6 +167,7 @@ class LedgerState:
         self.accounts.move(movements(event))
         order.hold -= event.released
         order.remaining = event.remaining
+        order.quantity = event.quantity or order.quantity
 
     def _amend_requested(self, event: AmendRequested) -> None:
         order = self.orders.known(event.order_id, event.account, event.instrument)
