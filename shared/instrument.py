@@ -20,6 +20,7 @@ MONEY_MAX = 9_000_000_000_000_000_000
 """Largest amount of money, in smallest units: fits a signed 64-bit integer, in JSON and in PostgreSQL."""
 QUANTITY_MAX = 1_000_000_000_000_000_000
 PRICE_MAX = 1_000_000_000_000_000
+_MILLION = 1_000_000
 DEFAULT_SCALE = 10
 """Decimal places of a currency unless said otherwise: a 0.01 tick times a 0.00000001 lot stays exact."""
 DECIMAL_TEXT_MAX = 40
@@ -194,6 +195,15 @@ def _scaled(count: int, step: str) -> str:
     value = _EXACT.multiply(count, _decimal(step))
     places = max(0, -int(_decimal(step).as_tuple().exponent))
     return format(value, f".{places}f")
+
+
+def collar_price(instrument: Instrument, side: str, price: int) -> int:
+    """The worst price of a market order, ``collar`` away from ``price``; 0 (any) where that is 0."""
+    if not price:
+        return 0
+    if side == "buy":
+        return -(-price * (_MILLION + instrument.collar) // _MILLION)
+    return max(1, price * (_MILLION - instrument.collar) // _MILLION)
 
 
 def price_text(instrument: Instrument, ticks: int) -> str:

@@ -116,7 +116,10 @@ class Filled(Message, tag="filled"):
 
 
 class HoldReduced(Message, tag="hold_reduced"):
-    """An open order has ``remaining`` lots left without a trade (or by an amend): ``released`` is available again."""
+    """Self-trade prevention left an open order with ``remaining`` lots: ``released`` is available again.
+
+    ``quantity`` is its total now, what was filled included (0: not told, as in logs of the first versions).
+    """
 
     account: int
     order_id: int
@@ -124,6 +127,7 @@ class HoldReduced(Message, tag="hold_reduced"):
     remaining: int
     released: int
     side: Side = "buy"
+    quantity: int = 0
 
 
 class Closed(Message, tag="closed"):
@@ -212,6 +216,19 @@ class AmendFailed(Message, tag="amend_failed"):
     side: Side = "buy"
 
 
+class Blocked(Message, tag="blocked"):
+    """The account (0: every account of the shard) trades no more, or (``blocked`` false) again.
+
+    Its mass-cancels are on their way to the books of ``instruments``.
+    """
+
+    request_id: str
+    account: int
+    instruments: list[str]
+    blocked: bool = True
+    reason: str = ""
+
+
 class InstrumentSet(Message, tag="instrument_set"):
     """The shard follows these rules from here on."""
 
@@ -244,6 +261,7 @@ LedgerEvent = (
     | AmendFailed
     | HoldMoved
     | HoldFunded
+    | Blocked
     | InstrumentSet
     | LastPrice
 )

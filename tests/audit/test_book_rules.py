@@ -128,7 +128,7 @@ STOPS = [
     ),
     Case(
         I.STOPS, "a stop triggers in the entry in which the last trade passes its stop price",
-        [*trade_at(100), sell(3, 5, stop="loss", trail=3), *trade_at(110, 92), buy(7, 1, 80), *trade_at(107, 94)],
+        [*trade_at(100), sell(3, 5, stop="loss", trail=3), *trade_at(110, 92), buy(7, 1, 98), *trade_at(107, 94)],
         all_of(drop(Received, 3), drop(Match, nth=3), drop(Done, 7), drop(Done, 3)),
     ),
     Case(
@@ -293,7 +293,21 @@ MODES = [
 
 COLLARED: list[Command] = [*trade_at(100), sell(1, 4, 103), sell(2, 4, 110)]
 
+TRAILED: list[Command] = [
+    *trade_at(100), sell(3, 5, 0, stop="loss", trail=3), *trade_at(110, 92), buy(7, 1, 98), *trade_at(107, 94),
+]  # fmt: skip
+TRAILED_BUY: list[Command] = [
+    *trade_at(100), buy(3, 5, 0, stop="entry", trail=3), *trade_at(50, 92), sell(7, 1, 58), *trade_at(53, 94),
+]  # fmt: skip
+
 COLLAR = [
+    *(
+        Case(
+            I.COLLAR, "a trailing stop goes at most the collar away from the trade that wakes it", scene,
+            change(Received, 3, price=price),
+        )
+        for scene, price in ((TRAILED, 95), (TRAILED, 97), (TRAILED_BUY, 60), (TRAILED_BUY, 58))
+    ),
     Case(
         I.COLLAR, "no trade is beyond the collar", [rules(), *COLLARED, buy(3, 6)],
         change(Configured, nth=1, instrument=rules(price_collar=50_000).instrument),

@@ -38,7 +38,8 @@ STOP = one_of(
     stop_price=range(1, 9), display_quantity=(0, 1), time_in_force=("GTC", "IOC", "FOK"),
 )  # fmt: skip
 TRAILING = one_of(
-    "market", account=ACCOUNTS, side=SIDES, quantity=(1, 4), stop=DIRECTIONS, trail=(0, 1, 2), trail_bps=(0, 100, 3000),
+    "market", account=ACCOUNTS, side=SIDES, quantity=(1, 4), price=(0, 4, 5), stop=DIRECTIONS, trail=(0, 1, 2),
+    trail_bps=(0, 100, 3000),
 )  # fmt: skip
 DATED = one_of(
     "limit", account=ACCOUNTS, side=SIDES, price=range(2, 8), quantity=(1, 3, 5), time_in_force=["GTT"],

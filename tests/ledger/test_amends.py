@@ -15,6 +15,7 @@ from shared.messages import (
     CancelRequest,
     Closed,
     Conditions,
+    HoldReduced,
     Rejected,
     decode_command,
 )
@@ -85,6 +86,20 @@ def test_a_sell_holds_its_largest_total():
     assert amend(made, quantity=7).hold == 0
     assert amend(made, quantity=51).reason == R.INSUFFICIENT_FUNDS
     assert [one.released for one in made.drain()] == [0, 0, 4]
+    made.check_settled()
+
+
+def test_a_price_alone_leaves_the_total_as_self_trade_prevention_reduced_it():
+    """3 of 5 lots are left, 1 of them filled before: the total is 4, whatever is amended besides."""
+    made = with_order()
+    made.deposit(1, BTC=100)
+    sell(made, 1, 10)
+    made.request(a_limit(request_id="own", side="sell", quantity=1))
+    reduced = [one for one in made.drain() if isinstance(one, HoldReduced)]
+    assert [(one.remaining, one.quantity) for one in reduced] == [(3, 4)]
+    amend(made, price=12)
+    [amended] = made.drain()
+    assert (amended.quantity, amended.remaining, made.order.quantity) == (4, 3, 4)
     made.check_settled()
 
 

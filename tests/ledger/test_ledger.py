@@ -365,7 +365,7 @@ def test_a_decrement_releases_its_part():
     made.request(a_limit())
     made.request(a_limit(request_id="s", side="sell", quantity=2))
     assert made.drain() == [
-        HoldReduced(1, FIRST, "BTC-USD", 3, 22, "buy"),
+        HoldReduced(1, FIRST, "BTC-USD", 3, 22, "buy", 3),
         Closed(1, order_id(2, 0), "BTC-USD", "canceled", 2, 2, R.SELF_TRADE, "sell"),
     ]
 

@@ -129,13 +129,13 @@ def test_a_market_buy_keeps_its_hold_until_it_is_done():
     order = an_order(order_type="market", price=9, funds=210)
     event = fill(order, BTC, a_match(5, 4), "T")
     assert (event.cost, event.fee, event.released) == (60, 6, 0)
-    assert reduction(order, BTC, 3) == HoldReduced(1, 256, "BTC-USD", 3, 0, "buy")
+    assert reduction(order, BTC, 3) == HoldReduced(1, 256, "BTC-USD", 3, 0, "buy", 3)
 
 
 def test_a_sell_holds_its_lots():
     """A decrement of a sell releases base currency."""
     order = an_order(side="sell", hold=30)
-    assert reduction(order, BTC, 4) == HoldReduced(1, 256, "BTC-USD", 4, 18, "sell")
+    assert reduction(order, BTC, 4) == HoldReduced(1, 256, "BTC-USD", 4, 18, "sell", 4)
 
 
 def test_a_decrement_does_not_hold_again_what_rounding_charged_ahead():

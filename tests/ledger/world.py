@@ -195,7 +195,22 @@ class World:
                 resting.add((order.order_id, order.account, order.price, order.quantity))
         is_open = {(o.order_id, o.account, o.price, o.remaining) for ledger in self.ledgers for o in ledger.orders}
         assert is_open == resting, "ledger and books disagree on what is open"
+        self._check_totals()
         self._check_logs()
+
+    def _check_totals(self) -> None:
+        """What a client sees as an order's size, and an amend is about: as its book has it, less what STP took."""
+        totals = {
+            order.order_id: order.quantity
+            for book in self.books.values()
+            for side in ("buy", "sell")
+            for order in book.resting(side)
+        }
+        for ledger in self.ledgers:
+            for order in ledger.orders:
+                if order.quantity:
+                    total = totals.get(order.order_id, order.quantity)
+                    assert order.quantity == order.filled + order.remaining == total, order
 
     def _check_logs(self) -> None:
         sides: dict[tuple[str, int], list[Filled]] = defaultdict(list)

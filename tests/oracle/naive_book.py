@@ -106,13 +106,14 @@ class NaiveBook(AuctionRules, ListRules):
                 for one in sorted(woken, key=lambda one: one.age):
                     if one.place.order_id not in self.queue:
                         self.queue.append(one.place.order_id)
+                        one.woken_at = self.last_price
             if not self.queue:
                 break
             order_id = self.queue.pop(0)
             for sleeping in [one for one in self.sleeping if one.place.order_id == order_id]:
                 self.sleeping.remove(sleeping)
                 self.cancel_rivals(order_id)  # rule: one leg's activation cancels the other
-                self.enter(sleeping.place)
+                self.enter(self.bounded(sleeping))
             for place in [one for one in self.pending if one.order_id == order_id]:
                 self.pending.remove(place)
                 for group in self.groups:
@@ -122,6 +123,20 @@ class NaiveBook(AuctionRules, ListRules):
                     self.activate(place)
                 else:
                     self.enter(place, self.kept_out(place))
+
+    def bounded(self, sleeping):
+        """Rule: a trailing stop goes no further than the collar from the trade that wakes it, nor beyond its bound."""
+        place = sleeping.place
+        if not (terms(place).trail or terms(place).trail_bps):
+            return place
+        away = sleeping.woken_at * self.instrument.collar
+        if place.side == "sell":
+            around = max(1, (sleeping.woken_at * 1_000_000 - away) // 1_000_000)
+            price = max(around, place.price)
+        else:
+            around = (sleeping.woken_at * 1_000_000 + away + 999_999) // 1_000_000
+            price = min(around, place.price or around)
+        return msgspec.structs.replace(place, price=price)
 
     # --- events ---
 

@@ -41,6 +41,7 @@ class Sleeping:
         self.place = place
         self.seen = seen
         self.age = age
+        self.woken_at = 0
 
     def stands_at(self):
         """Rule: a trailing stop keeps its distance to the best price since; per cent round away from it."""

@@ -57,6 +57,18 @@ LIVES = {
         order("a", 1, "sell", 105, 9, display_quantity=2),
         order("b", 1, "buy", 105, 4),
     ],
+    "an order is amended, meets its owner's order, and is amended again": [
+        order("a", 1, "sell", 105, 9),
+        amend("b", 1, 3, quantity=8),
+        order("c", 1, "buy", 105, 2),
+        order("d", 2, "buy", 105, 1),
+        amend("e", 1, 3, price=104),
+    ],
+    "an order meets its owner's order last": [
+        order("a", 1, "sell", 105, 9),
+        amend("b", 1, 3, price=106),
+        order("c", 1, "buy", 106, 2),
+    ],
     "an iceberg is amended to another price, where it trades": [
         order("a", 1, "sell", 105, 9, display_quantity=2),
         order("b", 2, "buy", 95, 3),

@@ -12,6 +12,8 @@ TERMS = (
     "account", "side", "order_type", "price", "quantity", "funds", "time_in_force", "post_only", "stp", "maker_fee",
     "taker_fee", "client_id", "conditions",
 )  # fmt: skip
+WHOLE = 1_000_000
+"""Rates are in parts per million."""
 
 
 def falls_asleep(book: FollowedBook, order: KnownOrder, event: Activate) -> None:
@@ -55,6 +57,8 @@ def triggers(book: FollowedBook, order: KnownOrder, event: Received) -> None:
     sleeper = book.sleepers.by_id[order.order_id]
     book.sleepers.remove(order.order_id)
     if sleeper.is_due:
+        if sleeper.trails:
+            keeps_to_collar(book, sleeper, event)
         return
     if book.mode != "online":
         book.violate(
@@ -69,6 +73,22 @@ def triggers(book: FollowedBook, order: KnownOrder, event: Received) -> None:
     )  # fmt: skip
 
 
+def keeps_to_collar(book: FollowedBook, sleeper: Sleeper, event: Received) -> None:
+    """Looks at a trailing stop that comes: its bound is the collar around the trade that woke it, or still better."""
+    assert book.instrument is not None
+    order, woken_at, width = sleeper.order, sleeper.woken_at, book.instrument.collar
+    if order.side == "buy":
+        around = (woken_at * (WHOLE + width) + WHOLE - 1) // WHOLE
+        bound = min(order.price or around, around)
+    else:
+        bound = max(order.price, woken_at * (WHOLE - width) // WHOLE, 1)
+    book.check(
+        Invariant.COLLAR, event.price == bound, "a trailing stop goes at most the collar away from the trade that "
+        "wakes it, and not beyond the bound it was placed with", order.order_id, bound, event.price,
+    )  # fmt: skip
+    order.price = event.price
+
+
 def oldest_first(book: FollowedBook, order_id: int, before: int) -> None:
     """Looks at a stop that is due, while another one is before it."""
     book.violate(Invariant.STOPS, "stops trigger one by one, the oldest first", order_id, f"order {before} first", "it")
@@ -77,7 +97,11 @@ def oldest_first(book: FollowedBook, order_id: int, before: int) -> None:
 def same_terms(book: FollowedBook, order: KnownOrder, event: Received | Activate) -> None:
     """Looks at an order that waited in the book: it comes with the terms it had."""
     book.findings.checked[Invariant.ACCEPTED] += 1
+    sleeper = book.sleepers.by_id.get(order.order_id)
+    bound_anew = sleeper is not None and sleeper.trails and sleeper.is_due
     for name in TERMS:
+        if name == "price" and bound_anew:
+            continue  # see ``keeps_to_collar``
         then, now = getattr(order.terms, name), getattr(event, name)
         if then != now:
             book.violate(

@@ -47,7 +47,8 @@ class Deadlines:
 class Sleeper(msgspec.Struct):
     """A stop that sleeps since sequence ``age`` and stands at ``stop_price`` (ticks; 0: nowhere yet).
 
-    ``told`` is where it stood at its last event (-1: that was before the audit's first entry).
+    ``told`` is where it stood at its last event (-1: that was before the audit's first entry), ``woken_at`` the price
+    of the trade that made it due.
     """
 
     order: KnownOrder
@@ -55,6 +56,7 @@ class Sleeper(msgspec.Struct):
     stop_price: int
     told: int = -1
     is_due: bool = False
+    woken_at: int = 0
 
     @property
     def is_loss(self) -> bool:
@@ -126,7 +128,7 @@ class Sleepers:
                     found.append(sleeper)
                     sleeper.is_due = True
         for sleeper in found:
-            sleeper.is_due = True
+            sleeper.is_due, sleeper.woken_at = True, last_price
         return [one.order.order_id for one in sorted(found, key=attrgetter("age"))]
 
 

@@ -1,12 +1,16 @@
 """What a command sets off besides what it asked for: expiry before it; children and stops behind it."""
 
+import msgspec
+
 from shared.errors import RejectReason
+from shared.instrument import Instrument, collar_price
 from shared.messages import BookEvent
 from workers.engine.ending import end
 from workers.engine.linking import cancel_rivals, follow
 from workers.engine.placing import enter, fall_asleep
 from workers.engine.refusal import refused_by_mode
 from workers.engine.state import BookState
+from workers.engine.stops import SleepingOrder
 
 
 def expire(book: BookState) -> list[BookEvent]:
@@ -49,7 +53,23 @@ def wake_stops(book: BookState) -> None:
     Only while the instrument is online; otherwise they sleep on, and are looked at when it is again.
     """
     if book.stops.orders and book.last_price and book.instrument is not None and book.instrument.mode == "online":
-        book.queue += book.stops.elect(book.last_price)
+        woken = book.stops.elect(book.last_price)
+        for order_id in woken:
+            bound_anew(book.stops.orders[order_id], book.instrument, book.last_price)
+        book.queue += woken
+
+
+def bound_anew(sleeping: SleepingOrder, instrument: Instrument, last_price: int) -> None:
+    """A trailing stop goes at most the collar away from the trade that wakes it, wherever it was placed.
+
+    Its first bound holds, too: what its ledger holds, and lets others count on, is reckoned by it. So the bound only
+    ever gets better for its owner: a buy costs no more than is held, a sell brings no less than was promised.
+    """
+    if sleeping.trails():
+        order, price = sleeping.order, collar_price(instrument, sleeping.order.side, last_price)
+        if order.price:
+            price = min(order.price, price) if order.side == "buy" else max(order.price, price)
+        sleeping.order = msgspec.structs.replace(order, price=price)
 
 
 def let_in(book: BookState, order_id: int, events: list[BookEvent]) -> None:

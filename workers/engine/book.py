@@ -7,8 +7,8 @@ float.
 
 from typing import Self
 
-from shared.messages import BookEntry, BookEvent, Command
-from workers.engine import aftermath, auction, folding, snapshot
+from shared.messages import BookEntry, BookEvent, Cancel, Command, Place
+from workers.engine import aftermath, auction, folding, plain, snapshot
 from workers.engine.decisions import DECISIONS
 from workers.engine.state import BookState
 
@@ -18,6 +18,12 @@ class OrderBook(BookState):
 
     core = "python"
     """What its resting orders are made of; the compiled book says "compiled"."""
+    decisions = DECISIONS
+    """By type of command. Those of the book in Python take short ways through its own resting orders (plain.py)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decisions = plain.DECISIONS
 
     def apply(self, command: Command) -> list[BookEvent]:
         """Do what the command asks and say what happened: at least one event, refusals included."""
@@ -27,7 +33,7 @@ class OrderBook(BookState):
         among_extras = self.extras
         if among_extras:
             return self._apply_among_extras(command)
-        events = DECISIONS[type(command)](self, command)
+        events = self.decisions[type(command)](self, command)
         if self.extras:  # it came with the first of them, and has not traded if that enters behind it
             self.reference = self.last_price
             aftermath.settle(self, events)
@@ -36,16 +42,19 @@ class OrderBook(BookState):
 
     def _apply_among_extras(self, command: Command) -> list[BookEvent]:
         self.reference = self.last_price
+        trade_id = self.trade_id
         events = aftermath.expire(self)
-        events += self.decide(command)
-        aftermath.settle(self, events)
+        is_quiet = not events and not self.lists.of_order and sets_nothing_off(command)
+        events += self.decisions[type(command)](self, command)
+        if not is_quiet or self.trade_id != trade_id:
+            aftermath.settle(self, events)
         self.reference = -1
         self.extras = bool(self.stops.orders or self.lists.of_order or self.deadlines.heap)
         return events
 
     def decide(self, command: Command) -> list[BookEvent]:
         """What the command itself does; not what has to come before or behind it."""
-        return DECISIONS[command.__class__](self, command)
+        return self.decisions[type(command)](self, command)
 
     def indication(self) -> auction.Indication | None:
         """What an auction would trade if it ended now."""
@@ -71,3 +80,8 @@ class OrderBook(BookState):
         book = cls()
         snapshot.load(book, content)
         return book
+
+
+def sets_nothing_off(command: Command) -> bool:
+    """Whether a command that does not trade wakes no stop, in a book without lists: most do neither."""
+    return type(command) is Cancel or (type(command) is Place and command.conditions is None)

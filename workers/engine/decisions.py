@@ -15,7 +15,6 @@ from shared.messages import (
     CancelRefused,
     Configure,
     Configured,
-    Done,
     Place,
     PlaceList,
     Tick,
@@ -23,7 +22,7 @@ from shared.messages import (
 )
 from workers.engine.amend import amend
 from workers.engine.auction import uncross
-from workers.engine.ending import end
+from workers.engine.ending import cancel_resting, end
 from workers.engine.placing import place, place_list
 from workers.engine.state import BookState
 
@@ -31,22 +30,10 @@ from workers.engine.state import BookState
 def cancel(book: BookState, command: Cancel) -> list[BookEvent]:
     """Cancel one order, wherever it is."""
     order = book.orders.get(command.order_id)
-    if order is None:
-        event = end(book, command.order_id)
-        return [event or CancelRefused(command.order_id, command.account, command.request_id)]
-    book.sequence = sequence = book.sequence + 1
-    done = Done(
-        sequence,
-        order.order_id,
-        order.account,
-        order.side,
-        "canceled",
-        order.price,
-        order.remaining + order.hidden,
-        None,
-    )
-    book.remove(order)
-    return [done]
+    if order is not None:
+        return [cancel_resting(book, order)]
+    event = end(book, command.order_id)
+    return [event or CancelRefused(command.order_id, command.account, command.request_id)]
 
 
 def cancel_all(book: BookState, command: CancelAll) -> list[BookEvent]:

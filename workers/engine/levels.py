@@ -15,7 +15,7 @@ from shared.messages import Conditions, SelfTradePrevention, Side
 
 COMPACT_AT = 32
 """A queue with fewer tombstones is left alone."""
-_STRETCH = 2048
+STRETCH = 2048
 """Orders of a queue that are looked at in one go: about 0.1 ms."""
 
 
@@ -82,18 +82,29 @@ class Level:
         return queue[head]
 
     def compact(self) -> None:
-        """Forget the tombstones among the next ``_STRETCH`` orders; a long queue takes many calls.
+        """Forget the tombstones before ``head``, and among the next ``STRETCH`` orders if there are still too many.
 
-        All 50,000 orders of a level at once were a pause of 3 ms.
+        A long queue takes many calls: all 50,000 orders of a level at once were a pause of 3 ms.
         """
+        self._drop_front()
+        if 2 * self.dead <= len(self.queue):
+            return
         start = self.swept
-        stretch = self.queue[start : start + _STRETCH]
+        stretch = self.queue[start : start + STRETCH]
         living = [order for order in stretch if order.remaining]
-        self.queue[start : start + _STRETCH] = living
+        self.queue[start : start + STRETCH] = living
         gone = len(stretch) - len(living)
         self.dead -= gone
         self.head = max(min(self.head, start), self.head - gone)
         self.swept = start + len(living) if start + len(living) < len(self.queue) else 0
+
+    def _drop_front(self) -> None:
+        """A queue eaten from the front is all that most levels are, and needs no look at each order."""
+        head = self.head
+        del self.queue[:head]
+        self.dead -= head
+        self.swept = max(0, self.swept - head)
+        self.head = 0
 
 
 class BookSide:

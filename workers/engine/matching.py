@@ -122,47 +122,6 @@ def parts(level: Level, lists: Lists, gone: set[int]) -> Iterator[tuple[RestingO
                 yield maker, maker.hidden
 
 
-def trade_plainly(
-    book: BookState, order: Place, against: BookSide, limit: int, remaining: int, events: list[BookEvent]
-) -> int:
-    """``sweep`` for an order by quantity alone, while the book has no extras; what remains of it.
-
-    Stops short before an order of the same account. Half of the time of ``sweep``, which looks after all else.
-    """
-    order_id, account, taker_fee = order.order_id, order.account, order.taker_fee
-    keys, levels, sign = against.keys, against.levels, against.sign
-    sequence = book.sequence
-    while remaining and keys and keys[-1] >= limit:
-        level = levels[sign * keys[-1]]
-        maker = level.queue[level.head]
-        if not maker.remaining:
-            maker = level.front()
-        maker_id, maker_account, side, price = maker.order_id, maker.account, maker.side, level.price
-        if maker_account == account:
-            break
-        available = maker.remaining
-        quantity = available if available < remaining else remaining
-        remaining -= quantity
-        sequence += 1
-        trade_id = book.trade_id + 1
-        events.append(
-            Match(
-                sequence, trade_id, maker_id, order_id, maker_account, account, side, price, quantity,
-                maker.maker_fee, taker_fee, False,
-            )
-        )  # fmt: skip
-        book.fill(maker, quantity, trade_id, price)
-        if quantity == available:
-            sequence += 1
-            if maker.hidden:
-                book.sequence = sequence
-                events.append(refresh(book, maker))
-            else:
-                events.append(Done(sequence, maker_id, maker_account, side, "filled", price, 0, None))
-    book.sequence = sequence
-    return remaining
-
-
 def sweep(book: BookState, taker: Taker, events: list[BookEvent]) -> None:
     """Trade with the best resting orders, each at its own price, until one of the two has no more to give."""
     order, against, limit = taker.order, taker.against, taker.limit
@@ -210,7 +169,7 @@ def used_up(book: BookState, order: RestingOrder, events: list[BookEvent]) -> No
     if order.hidden:
         events.append(refresh(book, order))
     else:
-        events.append(Done(book.sequence, order.order_id, order.account, order.side, "filled", order.price, 0, None))
+        events.append(Done(book.sequence, order.order_id, order.account, order.side, "filled", order.price))
 
 
 def refresh(book: BookState, used_up: RestingOrder) -> Open:

@@ -10,8 +10,8 @@ import msgspec
 from shared.errors import CorruptState, RejectReason
 from shared.messages import Activate, BookEvent, Done, DoneReason, ListPlaced, Open, Place, PlaceList, Received
 from workers.engine.ending import own_price
-from workers.engine.levels import BookSide, RestingOrder
-from workers.engine.matching import ANY_PRICE, Taker, fillable, make_taker, show, sweep, trade_plainly
+from workers.engine.levels import RestingOrder
+from workers.engine.matching import ANY_PRICE, Taker, fillable, make_taker, show, sweep
 from workers.engine.refusal import malformed, refusal
 from workers.engine.state import BookState
 from workers.engine.stops import SleepingOrder
@@ -21,46 +21,10 @@ _MILLION = 1_000_000
 
 def place(book: BookState, order: Place) -> list[BookEvent]:
     """Take up an order. Raises ``CorruptState`` if its id is known already: then the sender has lost count."""
-    order_id = order.order_id
-    if order_id in book.orders or (book.extras and book.is_waiting(order_id)):
-        raise CorruptState(f"order {order_id} is placed again while it rests; compare its shard's log with ours")
-    price, quantity = order.price, order.quantity
-    if (
-        order.conditions is not None
-        or order.order_type != "limit"
-        or order.time_in_force != "GTC"
-        or price <= 0
-        or quantity <= 0
-        or order.funds
-        or not book.is_online
-    ):
-        return place_special(book, order)
-    account, side = order.account, order.side
-    post_only, stp = order.post_only, order.stp
-    maker_fee, taker_fee = order.maker_fee, order.taker_fee
-    sequence = book.sequence + 1
-    first = Received(
-        sequence, order_id, account, side, "limit", price, quantity, 0, "GTC", post_only, stp, maker_fee, taker_fee,
-        order.client_id, None,
-    )  # fmt: skip
-    if side == "buy":
-        against, limit = book.asks, -price
-    else:
-        against, limit = book.bids, price
-    keys = against.keys
-    if keys and keys[-1] >= limit:
-        book.sequence = sequence
-        return take(book, order, first, against, limit)
-    book.sequence = sequence = sequence + 1
-    book.rest(
-        RestingOrder(order_id, account, side, price, quantity, maker_fee, quantity, taker_fee, stp, post_only, 0, None)
-    )
-    return [first, Open(sequence, order_id, account, side, price, quantity, 0)]
-
-
-def place_special(book: BookState, order: Place) -> list[BookEvent]:
-    """All but plain limit orders in mode online."""
-    cause = refusal(book, order)
+    if order.order_id in book.orders or (book.extras and book.is_waiting(order.order_id)):
+        raise CorruptState(f"order {order.order_id} is placed again while it rests; compare its shard's log with ours")
+    online = book.instrument is not None and book.instrument.mode == "online"
+    cause = malformed(book, order) if online else refusal(book, order)
     if cause is not None:
         return [done(book, order, "rejected", order.quantity, cause)]
     if order.conditions is not None and order.conditions.stop:
@@ -128,7 +92,7 @@ def enter(book: BookState, order: Place, refused: RejectReason | None = None) ->
     against = book.asks if order.side == "buy" else book.bids
     limit = against.sign * order.price if order.price else ANY_PRICE
     if against.keys and against.keys[-1] >= limit:
-        return take(book, order, first, against, limit)
+        return take(book, order, first, make_taker(book, order, against, limit))
     if order.time_in_force == "FOK":
         return [first, done(book, order, "canceled", order.quantity, RejectReason.FILL_OR_KILL)]
     if conditions is not None and conditions.min_quantity:
@@ -139,35 +103,18 @@ def enter(book: BookState, order: Place, refused: RejectReason | None = None) ->
 # --- trade, then rest or be done ----------------------------------------------------------------
 
 
-def take(book: BookState, order: Place, first: Received, against: BookSide, limit: int) -> list[BookEvent]:
+def take(book: BookState, order: Place, first: Received, taker: Taker) -> list[BookEvent]:
     """An order that met somebody: unless its own terms forbid it, it trades; then it leaves."""
     assert book.instrument is not None
     events: list[BookEvent] = [first]
-    quantity = order.quantity
-    if book.is_online and not (
-        order.post_only or order.funds or order.conditions is not None or order.time_in_force == "FOK"
-        or book.extras or book.instrument.price_collar
-    ):  # fmt: skip
-        remaining = trade_plainly(book, order, against, limit, quantity, events)
-        if not remaining:
-            events.append(done(book, order, "filled"))
-            return events
-        if not (against.keys and against.keys[-1] >= limit):
-            events.append(leave(book, order, remaining, quantity))
-            return events
-        taker = make_taker(book, order, against, limit)
-        taker.remaining = remaining
-        sweep(book, taker, events)
-        finish(book, taker, limit, events)
-        return events
     if book.instrument.mode == "auction":
-        events.append(leave(book, order, quantity, quantity))
+        events.append(leave(book, order, order.quantity, order.quantity))
         return events
     if order.post_only:
-        events.append(done(book, order, "rejected", quantity, RejectReason.POST_ONLY))
+        events.append(done(book, order, "rejected", order.quantity, RejectReason.POST_ONLY))
         return events
-    taker = make_taker(book, order, against, limit)
     least = order.conditions.min_quantity if order.conditions is not None else 0
+    limit = taker.limit
     if book.instrument.price_collar:
         hold_to_collar(book, taker)
     if order.time_in_force == "FOK" and not fillable(book, taker, taker.remaining):

@@ -8,13 +8,13 @@ Laws:
 3. Two books with the same ``dump()`` decide alike. Nothing else is remembered between two commands.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from shared.instrument import Instrument
 from shared.messages import ListKind, Place, Received, Side
+from workers.engine.accounts import RECENT_MAX, Accounts
 from workers.engine.expiry import Deadlines
 from workers.engine.levels import COMPACT_AT, BookSide, RestingOrder
 from workers.engine.lists import Lists, OrderList
@@ -34,7 +34,7 @@ class BookState:
         self.bids = BookSide(1)
         self.asks = BookSide(-1)
         self.orders: dict[int, RestingOrder] = {}
-        self.accounts: defaultdict[int, dict[int, RestingOrder]] = defaultdict(dict)
+        self.accounts = Accounts()
         self.stops = Stops()
         self.lists = Lists()
         self.deadlines = Deadlines()
@@ -66,7 +66,11 @@ class BookState:
         level.queue.append(order)
         level.quantity += order.remaining
         order_id = order.order_id
-        self.orders[order_id] = self.accounts[order.account][order_id] = order
+        self.orders[order_id] = order
+        recent = self.accounts.recent
+        recent.append(order)
+        if len(recent) >= RECENT_MAX:
+            self.accounts.sort(len(self.orders))
         if order.conditions is not None:
             level.hidden += order.hidden
             if order.conditions.expires:
@@ -101,22 +105,17 @@ class BookState:
         price = order.price
         level = side.levels[price]
         level.quantity = quantity = level.quantity - order.remaining
-        level.hidden -= order.hidden
         order.remaining = 0
+        if order.conditions is not None:
+            level.hidden -= order.hidden
+            self.deadlines.drop(order.order_id)
         if quantity:
             level.dead = dead = level.dead + 1
             if dead > COMPACT_AT and 2 * dead > len(level.queue):
                 level.compact()
         else:
             side.close(level)
-        order_id, account = order.order_id, order.account
-        del self.orders[order_id]
-        own = self.accounts[account]
-        del own[order_id]
-        if not own:
-            del self.accounts[account]
-        if order.conditions is not None:
-            self.deadlines.drop(order_id)
+        del self.orders[order.order_id]
 
     def sleep(self, sleeping: SleepingOrder) -> None:
         """Put a stop to sleep."""
@@ -214,7 +213,7 @@ class BookState:
 
     def orders_of(self, account: int) -> Iterable[RestingOrder]:
         """The resting orders of an account (0: of everyone), in no order that may matter."""
-        return self.accounts.get(account, {}).values() if account else self.orders.values()
+        return self.accounts.of(account) if account else self.orders.values()
 
     def ids_of(self, account: int, side: str) -> list[int]:
         """All that an account (0: everyone) has here of a side ("": of both), resting or not, in no order."""

@@ -83,6 +83,16 @@ def whole_field(fields: dict[str, object], name: str, most: int) -> int:
     return int(text)
 
 
+def texts_field(fields: dict[str, object], name: str) -> list[str]:
+    """An array of strings; empty if absent. Raises ``ApiError`` 400."""
+    value = fields.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, str) and not isinstance(one, Number) for one in value):
+        raise bad_request(f"{name} must be an array of strings")
+    return value
+
+
 def is_given(fields: dict[str, object], name: str) -> bool:
     """Whether a field says anything: null and "" say nothing."""
     return fields.get(name) not in (None, "")

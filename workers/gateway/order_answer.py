@@ -56,7 +56,9 @@ class OrderAnswer(msgspec.Struct):
     ]
     settled: Annotated[bool, Meta(description="it is done and nothing is held for it any more")]
     price: Annotated[str | UnsetType, Meta(description="of a limit order, after amends")] = UNSET
-    size: Annotated[str | UnsetType, Meta(description="all of it, filled and hidden included, after amends")] = UNSET
+    size: Annotated[
+        str | UnsetType, Meta(description="all of it, filled and hidden included, after amends and what stp dc took")
+    ] = UNSET
     funds: Annotated[str | UnsetType, Meta(description="what it may spend without the fee")] = UNSET
     specified_funds: Annotated[str | UnsetType, Meta(description="the funds it was sent with")] = UNSET
     client_oid: str | UnsetType = UNSET

@@ -3,7 +3,7 @@
 import msgspec
 
 from shared.errors import RejectReason
-from shared.instrument import MONEY_MAX, Instrument, price_text
+from shared.instrument import MONEY_MAX, Instrument, collar_price, price_text
 from shared.messages import Amend, AmendRequest, AmendRequested
 from workers.ledger.holds import brings, reachable, still_needed
 from workers.ledger.orders import AskedAmend, OpenOrder
@@ -12,7 +12,6 @@ from workers.ledger.risk import (
     Limits,
     Refusal,
     check_size,
-    collar_price,
     invalid,
     stands_at,
     too_large,

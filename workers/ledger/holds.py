@@ -60,7 +60,8 @@ def needed_hold(order: OpenOrder, instrument: Instrument, remaining: int, filled
     """What the order has to hold when ``remaining`` lots of it are left and ``filled`` are not.
 
     A buy that its funds bound keeps what it has: its book may still spend all of it, and it is done in the same moment.
-    Any other buy has a price that it will not go beyond, a market stop its bound.
+    Any other buy has a price that it will not go beyond, a market stop its bound (which a trailing stop that wakes may
+    narrow, but never widen).
     """
     if order.amends:
         return _needed_under_way(order, instrument, remaining, filled, fee_rest)

@@ -29,7 +29,8 @@ class AskedAmend(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class OpenOrder(msgspec.Struct, array_like=True, gc=False):
     """An accepted order that is not closed yet. Units as in ``shared.messages``.
 
-    ``hold`` is what it still holds, ``remaining`` what is left of ``quantity`` (0 for a market buy by funds),
+    ``hold`` is what it still holds, ``quantity`` its total after amends and self-trade prevention (0 for a market buy
+    by funds), ``remaining`` what is left of that,
     ``filled``, ``executed_value`` and ``fees`` what its trades add up to; ``amends`` are on their way, the oldest
     first; ``rival`` is the order of its list that it and this one cancel (0: none any more). ``due`` is what it will
     hold, besides, out of what its parent brings; ``children`` are the orders that wait for that. Also its row in a

@@ -13,6 +13,7 @@ from shared.errors import InvalidInput, RejectReason
 from shared.instrument import (
     MONEY_MAX,
     Instrument,
+    collar_price,
     decimal_of,
     make_instrument,
     money_text,
@@ -20,7 +21,7 @@ from shared.instrument import (
     quantity_text,
 )
 from shared.messages import Conditions, OrderRequest
-from workers.ledger.holds import MILLION, buy_hold, spendable, with_fee
+from workers.ledger.holds import buy_hold, spendable, with_fee
 
 BASIS = 10_000
 ID_LENGTH_MAX = 128
@@ -89,8 +90,23 @@ def check_ids(request_id: str, client_id: str = "") -> Refusal | None:
     return None
 
 
+def check_reason(reason: str) -> Refusal | None:
+    """Whether a kill switch may say this to whom it hits."""
+    if len(reason) > ID_LENGTH_MAX:
+        return invalid(f"reason is longer than {ID_LENGTH_MAX} characters")
+    return None
+
+
 def _shown(number: int) -> str:
     return str(number) if abs(number) < 10**30 else "with more than 30 digits"
+
+
+def blocked_trading(account: int, reason: str) -> Refusal:
+    """The account (0: everyone) is blocked; ``reason`` may be empty."""
+    why = f": {reason}" if reason else ""
+    if account:
+        return Refusal(RejectReason.BLOCKED, f"trading is blocked for this account{why}")
+    return Refusal(RejectReason.BLOCKED, f"trading is halted for everyone, under maintenance{why}")
 
 
 def invalid(message: str) -> Refusal:
@@ -246,15 +262,6 @@ def stands_at(conditions: Conditions, last_price: int) -> int:
         return conditions.stop_price
     distance = conditions.trail or -(-last_price * conditions.trail_bps // BASIS)
     return max(1, last_price - distance) if conditions.stop == "loss" else last_price + distance
-
-
-def collar_price(instrument: Instrument, side: str, last_price: int) -> int:
-    """The worst price of a market order, ``collar`` away from the last trade; 0 (any) before the first trade."""
-    if not last_price:
-        return 0
-    if side == "buy":
-        return -(-last_price * (MILLION + instrument.collar) // MILLION)
-    return max(1, last_price * (MILLION - instrument.collar) // MILLION)
 
 
 def _market_buy_by_funds(

@@ -87,7 +87,8 @@ def reduction(order: OpenOrder, instrument: Instrument, remaining: int, least: i
     if order.quantity and not 0 <= remaining <= order.remaining:
         raise _contradiction(order, f"was reduced to {remaining} lots, it has {order.remaining} left")
     released = order.hold - max(least, needed_hold(order, instrument, remaining, order.filled, order.fee_rest))
-    return HoldReduced(order.account, order.order_id, order.instrument, remaining, released, order.side)
+    total = order.filled + remaining if order.quantity else 0
+    return HoldReduced(order.account, order.order_id, order.instrument, remaining, released, order.side, total)
 
 
 def amendment(order: OpenOrder, instrument: Instrument, change: Change, least: int = 0) -> Amended:

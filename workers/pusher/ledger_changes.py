@@ -98,6 +98,8 @@ class LedgerChanges:
         order = self._order(event.order_id)
         order.hold -= event.released
         order.leave(event.remaining)
+        if event.quantity:
+            order.quantity = event.quantity
 
     def _close(self, event: Closed, time: int) -> None:
         order = self._order(event.order_id)
@@ -125,14 +127,15 @@ class LedgerChanges:
         order = self._order(event.order_id)
         order.hold -= event.released
         order.leave(event.remaining)
+        order.quantity = event.quantity
         if isinstance(order, OrderRow):
-            order.price, order.quantity = event.price, event.quantity
+            order.price = event.price
             if event.stop_price and order.conditions is not None:
                 order.conditions = msgspec.structs.replace(order.conditions, stop_price=event.stop_price)
             return
         before = self.order_amends.get(event.order_id)
         stop_price = event.stop_price or (before.stop_price if before is not None else 0)
-        self.order_amends[event.order_id] = OrderAmend(event.order_id, event.price, event.quantity, stop_price)
+        self.order_amends[event.order_id] = OrderAmend(event.order_id, event.price, stop_price)
 
     def _fail_amend(self, event: AmendFailed, _time: int) -> None:
         if event.released:  # else the order may be closed already, and then nothing of it changes any more

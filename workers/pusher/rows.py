@@ -92,6 +92,7 @@ class OrderChange(msgspec.Struct, gc=False, omit_defaults=True):
 
     order_id: int
     hold: int = 0
+    quantity: int | None = None
     remaining_set: int | None = None
     remaining: int = 0
     filled: int = 0
@@ -110,11 +111,10 @@ class OrderChange(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class OrderAmend(msgspec.Struct, gc=False):
-    """The terms of an amended order of an earlier batch. ``stop_price`` 0 is left as it is."""
+    """The terms, but for its size, of an amended order of an earlier batch. ``stop_price`` 0 is left as it is."""
 
     order_id: int
     price: int
-    quantity: int
     stop_price: int
 
 

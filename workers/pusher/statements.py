@@ -139,6 +139,7 @@ def _change_orders() -> Any:
         update(orders)
         .values(
             hold=now.hold + new["hold"],
+            quantity=func.coalesce(new["quantity"], now.quantity),
             remaining=func.coalesce(new["remaining_set"], now.remaining) + new["remaining"],
             filled=now.filled + new["filled"],
             executed_value=now.executed_value + new["executed_value"],
@@ -158,7 +159,6 @@ def _amend_orders() -> Any:
         update(orders)
         .values(
             price=rows.c.price,
-            quantity=rows.c.quantity,
             conditions=case((rows.c.stop_price != 0, conditions), else_=now.conditions),
         )
         .where(now.order_id == rows.c.order_id)

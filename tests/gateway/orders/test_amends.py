@@ -67,6 +67,23 @@ def test_size_counts_what_is_filled(floor):
     assert floor.balance(floor.alice, "USD") == (Decimal(9960), Decimal(0))
 
 
+def test_what_self_trade_prevention_took_is_no_part_of_the_size(floor):
+    """GET and PATCH show the total as it was reduced: a price alone does not bring it back, and it is not grown."""
+    order = rests(floor, floor.alice, "sell", "110.00", "1")
+    taken = floor.bob.order("buy", "110.00", "0.2", "ETH-USD")
+    floor.until(floor.bob, taken["id"], "done")
+    own = floor.alice.order("buy", "110.00", "0.3", "ETH-USD")
+    floor.until(floor.alice, own["id"], "done")
+    shown = floor.show(floor.alice, order["id"])
+    assert (shown["size"], shown["filled_size"]) == ("0.7000", "0.2000")
+    assert floor.book()["asks"] == [["110.00", "0.5000", 1]]
+    moved = amend(floor.alice, order, price="111.00")
+    assert (moved["size"], moved["filled_size"]) == ("0.7000", "0.2000")
+    assert floor.book()["asks"] == [["111.00", "0.5000", 1]]
+    assert amend(floor.alice, order, size=shown["size"])["size"] == "0.7000"
+    assert floor.book()["asks"] == [["111.00", "0.5000", 1]]
+
+
 def test_a_sleeping_stop_is_amended(floor):
     """Its stop_price, price and size; if its condition holds then, it triggers."""
     order = floor.alice.order("sell", "94.00", "1", "ETH-USD", stop_price="95.00")

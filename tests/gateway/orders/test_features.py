@@ -77,7 +77,7 @@ def test_a_sleeping_stop_can_be_canceled(floor):
 )
 def test_a_trailing_stop_follows_the_trades(floor, more, stands):
     """stop_price shows where it stands: behind the best trade since, never back; a trade there triggers it."""
-    floor.bob.order("buy", "90.00", "1", "ETH-USD")
+    floor.bob.order("buy", "98.00", "1", "ETH-USD")
     order = floor.market_order(floor.alice, "sell", **more)
     assert order.items() >= (more | {"stop": "loss"}).items()
     assert "stop_price" not in order
@@ -86,7 +86,7 @@ def test_a_trailing_stop_follows_the_trades(floor, more, stands):
         assert floor.until(floor.alice, order["id"], "active")["stop_price"] == stand
     floor.trade(stands[1])
     done = floor.until(floor.alice, order["id"], "done")
-    assert (done["done_reason"], Decimal(done["executed_value"])) == ("filled", Decimal(90))
+    assert (done["done_reason"], Decimal(done["executed_value"])) == ("filled", Decimal(98))
 
 
 # --- their end -------------------------------------------------------------------------------------

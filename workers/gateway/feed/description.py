@@ -3,7 +3,9 @@
 FEED = """\
 WEBSOCKET, at / and /ws. One JSON object a message. Whatever cannot be done is answered with
   {"type": "error", "message": few words, "reason": a sentence}, changes nothing, and the socket stays open; only more
-  than 64 KiB in one message (1009), and more than 4 MiB left unread (1008), close it. 1012: connect again.
+  than 64 KiB in one message (1009), and more than 4 MiB left unread or more than 100 messages a second that are no
+  orders (1008), close it. So does the end of the API key or session that it signed in with (1008). 1012: connect again.
+  429 for the handshake: too many are open, or were opened just now; Retry-After says when to come again.
 
 Listening
   {"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["level2", {"name": "ticker", "product_ids": [...]}]}
@@ -34,7 +36,7 @@ in a match. received, change and done tell whole sizes, what is hidden included.
   amend_refused  order_id, reason; the order is as it was
 
 Signing in: the fields timestamp, key, passphrase and signature = base64(HMAC-SHA256(secret, timestamp + "GET" +
-"/users/self/verify")), in a subscribe, or alone:
+"/users/self/verify")), in a subscribe, or alone. A page of this host with a session is signed in from the beginning.
   {"type": "authenticate", ...}             -> {"type": "authenticated", "user_id", "profile_id", "scopes"}
 
 Trading, signed in, with scope trade. Each request carries an id of the client's, a string, which its answer or error

@@ -137,6 +137,7 @@ ACTIONS: dict[str, Callable[[Desk, int, Fields], Awaitable[Any]]] = {
     "cancel": cancel,
     "cancel_all": cancel_all,
 }
+CANCELS = frozenset({"cancel", "cancel_all"})
 
 
 def _with_type(fields: Fields, name: str) -> Fields:
