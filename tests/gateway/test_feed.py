@@ -166,6 +166,15 @@ def test_a_login_may_be_wrong_in_each_part(cluster, ws):
         assert client.until("error")["message"] == "Authentication Failed"
 
 
+def test_who_signs_without_a_key_is_nobody(cluster, ws):
+    """Some clients always sign, be it with an empty key: what needs no key is theirs, what needs one is not."""
+    nobody = {"key": "", "passphrase": "", "signature": "abcd", "timestamp": 1.5}
+    assert ws().subscribe("heartbeat", **nobody)["channels"][0]["name"] == "heartbeat"
+    client = ws()
+    client.send(type="subscribe", channels=["user"], **nobody)
+    assert client.until("error")["message"] == "Authentication Failed"
+
+
 def test_a_subscription_is_idempotent_and_can_be_ended(cluster, ws, pair):
     """Twice the same brings one snapshot and each message once; after unsubscribing nothing comes."""
     client = ws()

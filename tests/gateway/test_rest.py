@@ -393,7 +393,7 @@ def test_somebody_elses_order_does_not_exist(cluster, pair):
     ("reference", "status", "message"),
     [
         ("nonsense", 400, "Invalid order id"),
-        ("5f0c8f9e-0000-4000-8000-000000000000", 400, "Invalid order id"),
+        ("5f0c8f9e-0000-4000-8000-000000000000", 404, "order not found"),
         ("6d617463-6862-8000-8000-0000ffffff00", 404, "order not found"),
         ("6d617463-6862-8000-8000-000000000001", 404, "order not found"),
         ("6d617463-6862-8000-bfff-ffffffffff00", 404, "order not found"),
@@ -504,9 +504,35 @@ def test_accounts_statements_and_holds(cluster, pair):
     assert (transfer["type"], Decimal(transfer["amount"])) == ("deposit", Decimal(10000))
     assert len(alice.call("GET", "/transfers").json()) == 2
     assert alice.call("GET", "/transfers?type=withdraw").json() == []
+    assert alice.call("GET", f"/transfers/{transfer['id']}").json() == transfer
     for path in ("", "/ledger", "/holds", "/transfers"):
         assert bob.call("GET", f"/accounts/{usd}{path}").status_code == 404
+    assert bob.call("GET", f"/transfers/{transfer['id']}").status_code == 404
     assert alice.call("GET", "/fees").json()["taker_fee_rate"] == "0.002000"
+
+
+def test_holds_come_in_pages(cluster, pair):
+    """Newest first, to both directions, with the cursors of the page; other currencies' holds are not among them."""
+    alice, _ = pair
+    usd = next(row["id"] for row in alice.call("GET", "/accounts").json() if row["currency"] == "USD")
+    ids = [alice.order("buy", f"{price}.00", "0.1")["id"] for price in (10, 11, 12)]
+    alice.order("sell", "900.00", "0.1")
+    first = alice.call("GET", f"/accounts/{usd}/holds?limit=2")
+    assert [hold["ref"] for hold in first.json()] == [ids[2], ids[1]]
+    last = alice.call("GET", f"/accounts/{usd}/holds?limit=2&after={first.headers['CB-AFTER']}")
+    assert [hold["ref"] for hold in last.json()] == [ids[0]]
+    assert "CB-AFTER" not in last.headers
+    newer = alice.call("GET", f"/accounts/{usd}/holds?limit=1&before={last.headers['CB-BEFORE']}")
+    assert [hold["ref"] for hold in newer.json()] == [ids[1]]
+
+
+def test_a_user_has_one_profile(cluster, pair):
+    """Clients ask for it; it is the one that orders and accounts name, and nobody else's."""
+    alice, bob = pair
+    (profile,) = alice.call("GET", "/profiles").json()
+    assert alice.call("GET", f"/profiles/{profile['id']}").json() == profile
+    assert bob.call("GET", f"/profiles/{profile['id']}").status_code == 404
+    assert alice.order("buy", "10.00", "0.1")["profile_id"] == profile["id"]
 
 
 # --- who asks ---

@@ -103,7 +103,7 @@ class Connection:
 
     async def _subscribe(self, fields: dict[str, object]) -> None:
         wishes = read_wishes(fields)
-        if any(fields.get(name) is not None for name in _SIGNED):
+        if any(fields.get(name) is not None for name in _SIGNED) and not _is_nobody(fields):
             await self._authenticate(fields)
         if any(wish.channel == "user" for wish in wishes):
             self._require_view()
@@ -197,6 +197,11 @@ class Connection:
         except (RedisError, OSError):
             raise unavailable("Redis is away: cancel_on_disconnect may be on or off; send it again") from None
         self._answer({"type": "cancel_on_disconnect", "enabled": enabled}, fields)
+
+
+def _is_nobody(fields: dict[str, object]) -> bool:
+    """Whether a client signs without having a key: coinbase-pro-node does, for channels that need none."""
+    return fields.get("key") == "" and fields.get("passphrase") == ""
 
 
 def _word(failure: ApiError) -> str:

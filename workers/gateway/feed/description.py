@@ -12,7 +12,7 @@ Listening
   full (level3)          received, activate, open, match, change, done; sequence has no gap per product
   level2, level2_batch   snapshot, then l2update: [side, price, size that is there now, "0" if nothing is]
   matches                last_match, then every match
-  ticker, ticker_batch   last trade, best prices, figures of 24 hours
+  ticker, ticker_batch   (also ticker_1000) last trade, best prices, figures of 24 hours
   user (signed)          all of one's own: the messages of full, and pending, amend_refused
   heartbeat              every second: sequence, last_trade_id
   status                 all products and their modes, at once when one changes

@@ -12,7 +12,7 @@ from shared.errors import MatchboxError
 WITH_PRODUCTS = ("full", "level2", "level2_batch", "matches", "ticker", "ticker_batch", "user", "heartbeat")
 WITHOUT_PRODUCTS = ("status",)
 CHANNELS = (*WITH_PRODUCTS, *WITHOUT_PRODUCTS)
-_ALIASES = {"level3": "full"}
+_ALIASES = {"level3": "full", "ticker_1000": "ticker_batch"}
 _DEFAULT = "full"
 TOPICS_MAX = 1000
 """Subscriptions of one connection: channels times products."""
