@@ -4,6 +4,7 @@
 #   make test    install if needed, then every test
 #   make build   install, and build the compiled order book anew if its source has changed
 #   make check   format, lint, types, fast tests
+#   make clients install the JavaScript clients that "make test" tries, where there is npm
 #   make peers   install the order books that "matchbox bench core" is compared with
 #   make lock    pin the dependencies anew, with hashes
 
@@ -22,7 +23,7 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" && echo yes
 export UV_NO_CACHE := 1
 endif
 
-.PHONY: run install build test check peers format lock clean
+.PHONY: run install build test check clients peers format lock clean
 
 run: $(INSTALLED)
 	$(BIN)/matchbox start --demo $(ARGS)
@@ -60,8 +61,17 @@ check: $(INSTALLED)
 	$(BIN)/mypy .
 	$(PYTEST) -q -m "not slow" $(ARGS)
 
-test: $(INSTALLED)
+test: $(INSTALLED) clients
 	$(PYTEST) $(ARGS)
+
+# Clients from npm, which "make test" tries on a running exchange. Where they cannot be had, their tests are skipped.
+JAVASCRIPT := tests/clients/javascript
+clients: $(JAVASCRIPT)/node_modules/.installed
+
+$(JAVASCRIPT)/node_modules/.installed: $(JAVASCRIPT)/package-lock.json
+	@if ! command -v npm >/dev/null; then echo "no npm: the tests of JavaScript clients will be skipped"; \
+	elif cd $(JAVASCRIPT) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; then touch node_modules/.installed; \
+	else echo "npm cannot install: the tests of JavaScript clients will be skipped"; fi
 
 # The order books that "matchbox bench core" is compared with.
 peers: $(INSTALLED)
@@ -72,7 +82,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 lock: pyproject.toml
-	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.12 --extra dev --generate-hashes \
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.12 --extra dev --extra clients --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade pyproject.toml -o requirements.lock
 
 clean:

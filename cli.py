@@ -15,7 +15,8 @@ from cluster.record import read_record
 from cluster.session import Session, settings_with
 from cluster.settings_help import SettingsCommand
 from cluster.terminal import Commands, data_option, echo, json_option, print_json, print_table
-from cluster.welcome import address, welcome
+from cluster.user_commands import key, user
+from cluster.welcome import welcome
 from shared import keys
 
 
@@ -142,37 +143,7 @@ cli.add_command(instrument)
 # --- users ---
 
 
-@cli.group(cls=Commands)
-def user() -> None:
-    """Make and list users."""
-
-
-@user.command(name="create")
-@click.argument("name")
-@data_option
-def create_user(name: str, data: str | None) -> None:
-    """Make a user."""
-    from shared import credentials
-
-    with Session(data).database() as database:
-        account = credentials.create_user(database, name)
-    click.echo(f"{name} has account {account}")
-
-
-@user.command(name="list")
-@data_option
-@json_option
-def list_users(data: str | None, as_json: bool) -> None:
-    """List the users."""
-    from cluster.accounts import list_users as found_in
-
-    with Session(data).database() as database:
-        users = found_in(database)
-    if as_json:
-        print_json(users)
-        return
-    for one in users:
-        click.echo(f"{one.account:>6}  {one.name}  {one.role}")
+cli.add_command(user)
 
 
 @cli.command()
@@ -190,39 +161,7 @@ def deposit(name: str, currency: str, amount: str, data: str | None) -> None:
     click.echo(f"{name} got {got} {currency}")
 
 
-@cli.group(cls=Commands)
-def key() -> None:
-    """Make and revoke API keys."""
-
-
-@key.command(name="create")
-@click.argument("name", metavar="USER")
-@click.option("--scopes", default="view,trade", show_default=True, help="What it may do: view, trade, transfer.")
-@click.option("--label", default="", help="A name for people.")
-@data_option
-def create_key(name: str, scopes: str, label: str, data: str | None) -> None:
-    """Make an API key for USER. Its secret is shown once."""
-    from cluster import accounts
-
-    session = Session(data)
-    settings = session.settings_with_server_key()
-    with session.database() as database:
-        made = accounts.make_key(session.redis, database, settings, name, scopes.split(","), label)
-    click.echo(f"key         {made.key}\nsecret      {made.secret}\npassphrase  {made.passphrase}")
-    click.echo(f"\nThe secret is not shown again. The API is at {address(settings)}", err=True)
-
-
-@key.command()
-@click.argument("key_id", metavar="KEY")
-@data_option
-def revoke(key_id: str, data: str | None) -> None:
-    """End an API key at once."""
-    from cluster import accounts
-
-    session = Session(data)
-    with session.database() as database:
-        accounts.end_key(session.redis, database, key_id)
-    click.echo(f"{key_id} is revoked")
+cli.add_command(key)
 
 
 # --- replay and audit ---

@@ -17,6 +17,9 @@ from shared.messages import TransferRequest
 from shared.settings import Settings
 from shared.submit import Submitter
 
+RATE = 1_000_000
+"""Requests a second that are let through: counted like any, and never too many."""
+
 
 def free_port() -> int:
     """A TCP port that nobody listens on now."""
@@ -29,7 +32,8 @@ def free_port() -> int:
 def private_cluster(durability: str, symbol: str = "BTC-USD", **changes: str) -> Iterator[Settings]:
     """Settings of a running cluster with one instrument."""
     with tempfile.TemporaryDirectory(prefix="matchbox-bench-") as folder:
-        settings = Settings().with_changes(data=folder, port=free_port(), durability=durability, **changes)
+        rates = dict.fromkeys(("private_rate", "cancel_rate", "public_rate"), RATE)
+        settings = Settings().with_changes(data=folder, port=free_port(), durability=durability, **rates, **changes)
         environment = settings.environment()
         matchbox(["start", "--detach"], environment)
         try:

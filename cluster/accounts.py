@@ -9,10 +9,23 @@ from sqlalchemy import Engine, select
 
 from cluster.instruments import listing, shard_count
 from shared import keys
-from shared.credentials import ApiKey, create_key, find_user, revoke_key, server_key
+from shared.credentials import (
+    ApiKey,
+    Role,
+    Scope,
+    create_key,
+    create_user,
+    find_user,
+    revoke_key,
+    server_key,
+    set_access,
+    set_password,
+    set_role,
+)
 from shared.errors import InvalidInput
 from shared.instrument import decimal_of, money_units, plain
-from shared.messages import TransferRequest
+from shared.messages import BlockRequest, TransferRequest
+from shared.passwords import Hasher, check_password
 from shared.schema import users
 from shared.settings import Settings
 from shared.submit import Submitter
@@ -24,19 +37,87 @@ class User(msgspec.Struct):
     account: int
     name: str
     role: str
+    blocked: bool
 
 
 def list_users(database: Engine) -> list[User]:
     """All users, the oldest first."""
     with database.connect() as connection:
         rows = connection.execute(select(users).order_by(users.c.account))
-        return [User(row.account, row.name, row.role) for row in rows]
+        return [User(row.account, row.name, row.role, row.blocked_at is not None) for row in rows]
 
 
-def make_key(client: Any, database: Engine, settings: Settings, user: str, scopes: Sequence[Any], label: str) -> ApiKey:
-    """An API key for a user. Raises ``InvalidInput`` for an unknown user or scope."""
+def make_user(client: Any, database: Engine, settings: Settings, name: str, role: Role, password: str) -> int:
+    """A new user, who can log in if there is a password; answers the account. Raises ``InvalidInput``."""
+    account = create_user(database, name, role, _hashed(settings, password) if password else "")
+    _tell(client, account)
+    return account
+
+
+def change_password(client: Any, database: Engine, settings: Settings, user: str, password: str) -> None:
+    """Give a user another password, and end their sessions. Raises ``InvalidInput``."""
+    account, hashed = find_user(database, user), _hashed(settings, password)
+    with database.begin() as connection:
+        set_password(connection, account, hashed)
+    _tell(client, account)
+
+
+def _hashed(settings: Settings, password: str) -> str:
+    check_password(password)
+    return Hasher(settings).hash(password)
+
+
+def change_role(client: Any, database: Engine, user: str, role: Role) -> None:
+    """Make a user a trader or an admin. Raises ``InvalidInput``."""
     account = find_user(database, user)
-    made = create_key(database, account, [one.strip() for one in scopes], server_key(settings), label)
+    with database.begin() as connection:
+        set_role(connection, account, role)
+    _tell(client, account)
+
+
+def block(client: Any, database: Engine, user: str, reason: str) -> None:
+    """Let a user in no longer, then stop their trading and cancel their orders.
+
+    Raises ``InvalidInput`` if there is none, ``Unavailable`` if the ledger does not answer: do it again then.
+    """
+    account = find_user(database, user)
+    with database.begin() as connection:
+        set_access(connection, account, blocked=True)
+    _tell(client, account)
+    _switch(client, account, blocked=True, reason=reason)
+
+
+def unblock(client: Any, database: Engine, user: str) -> None:
+    """Let a user trade and come in again. Raises as ``block`` does."""
+    account = find_user(database, user)
+    _switch(client, account, blocked=False)
+    with database.begin() as connection:
+        set_access(connection, account, blocked=False)
+    _tell(client, account)
+
+
+def _switch(client: Any, account: int, *, blocked: bool, reason: str = "") -> None:
+    request = BlockRequest(f"block-{uuid.uuid4().hex}", account, blocked, reason)
+    Submitter(client, shard_count(client)).submit(request)
+
+
+def _tell(client: Any, account: int) -> None:
+    """Let the gateways know that a user has changed."""
+    client.publish(keys.KEYS_CHANNEL, keys.user_changed(account))
+
+
+def make_key(
+    client: Any,
+    database: Engine,
+    settings: Settings,
+    user: str,
+    scopes: Sequence[Scope],
+    label: str,
+    allowed_ips: Sequence[str] = (),
+) -> ApiKey:
+    """An API key for a user. Raises ``InvalidInput`` for an unknown user, network or scope."""
+    account = find_user(database, user)
+    made = create_key(database, account, scopes, server_key(settings), label, allowed_ips)
     client.publish(keys.KEYS_CHANNEL, made.key)
     return made
 

@@ -8,6 +8,7 @@ import psutil
 
 from cluster.commands import log_folder
 from cluster.record import DataLock, read_record, remove_record, stop_leftovers
+from shared.default_secrets import check_secrets
 from shared.errors import MatchboxError, Unavailable
 from shared.settings import Settings
 
@@ -15,8 +16,9 @@ from shared.settings import Settings
 def claim(settings: Settings) -> tuple[DataLock, list[str]]:
     """The lock on the data folder, and the names of processes that a killed supervisor had left and that now are gone.
 
-    Raises ``MatchboxError``: the folder cannot be used, a cluster runs in it, or the port is taken.
+    Raises ``MatchboxError``: a secret is none, the folder cannot be used, a cluster runs in it, or the port is taken.
     """
+    check_secrets(settings)
     folder = settings.data_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

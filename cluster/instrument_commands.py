@@ -8,6 +8,7 @@ import click
 from cluster import instruments
 from cluster.session import Session
 from cluster.terminal import Commands, data_option, json_option, print_json, print_table
+from shared.definition import OPEN_MODES, define
 from shared.instrument import DEFAULT_SCALE, Mode, price_text, quantity_text
 
 
@@ -42,13 +43,11 @@ Examples:
 )
 @click.option("--base-scale", default=DEFAULT_SCALE, show_default=True, help="Decimal places of the base currency.")
 @click.option("--quote-scale", default=DEFAULT_SCALE, show_default=True, help="Decimal places of the quote currency.")
-@click.option(
-    "--mode", type=click.Choice(instruments.OPEN_MODES), default="online", show_default=True, help="How it opens."
-)
+@click.option("--mode", type=click.Choice(OPEN_MODES), default="online", show_default=True, help="How it opens.")
 @data_option
 def add_instrument(symbol: str, tick: str, lot: str, data: str | None, **rules: Any) -> None:
     """Add SYMBOL, as in BTC-USD, and start its engine."""
-    made = instruments.define(symbol, tick, lot, **rules)
+    made = define(symbol, tick, lot, **rules)
     instruments.add(Session(data).redis, made)
     click.echo(f"{symbol} is open for trading" if made.mode == "online" else f"{symbol} is there, in mode {made.mode}")
 
@@ -95,7 +94,7 @@ def resume(symbol: str, data: str | None) -> None:
 
 @instrument.command()
 @click.argument("symbol")
-@click.argument("mode", type=click.Choice(instruments.OPEN_MODES))
+@click.argument("mode", type=click.Choice(OPEN_MODES))
 @data_option
 def mode(symbol: str, mode: Mode, data: str | None) -> None:
     r"""Say what SYMBOL takes from now on.
@@ -114,9 +113,7 @@ def mode(symbol: str, mode: Mode, data: str | None) -> None:
 @instrument.command()
 @click.argument("symbol")
 @click.option("--seconds", type=click.IntRange(1), default=30, show_default=True, help="How long orders collect.")
-@click.option(
-    "--then", type=click.Choice(instruments.OPEN_MODES[:-1]), default="online", show_default=True, help="Mode after it."
-)
+@click.option("--then", type=click.Choice(OPEN_MODES[:-1]), default="online", show_default=True, help="Mode after it.")
 @data_option
 def auction(symbol: str, seconds: int, then: Mode, data: str | None) -> None:
     """Hold an auction in SYMBOL: to open, to close, or to go on after a halt.

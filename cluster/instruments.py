@@ -14,14 +14,11 @@ from cluster.plan import engine as engine_name
 from shared import keys
 from shared.errors import InvalidInput, Unavailable
 from shared.instrument import (
-    DEFAULT_SCALE,
     Instrument,
     Mode,
     decimal_of,
     make_instrument,
     plain,
-    price_ticks,
-    quantity_lots,
 )
 from shared.messages import FIELD, Configured, InstrumentRequest, Match, decode_book_entry
 from shared.submit import Refused, Submitter
@@ -34,8 +31,6 @@ DEMO_INSTRUMENTS = (
 
 _decode = msgspec.json.Decoder(Instrument).decode
 encode = msgspec.json.Encoder().encode
-OPEN_MODES: tuple[Mode, ...] = ("online", "post-only", "limit-only", "cancel-only", "auction")
-"""Modes a person puts an instrument into; "halt" and "remove" have their own commands."""
 POLL_S = 0.05
 
 
@@ -50,49 +45,6 @@ class Uncrossing(msgspec.Struct, frozen=True):
 def request(instrument: Instrument) -> InstrumentRequest:
     """The request that makes these rules the ones in force."""
     return InstrumentRequest(f"instrument-{uuid.uuid4().hex}", instrument)
-
-
-def define(
-    symbol: str,
-    tick: str,
-    lot: str,
-    *,
-    maker_fee_bps: str = "0",
-    taker_fee_bps: str = "0",
-    min_size: str | None = None,
-    max_size: str | None = None,
-    max_price: str | None = None,
-    collar_percent: str = "10",
-    price_collar_percent: str = "0",
-    base_scale: int = DEFAULT_SCALE,
-    quote_scale: int = DEFAULT_SCALE,
-    mode: Mode = "online",
-) -> Instrument:
-    """An instrument from what a person writes: basis points, percent, decimal sizes. Raises ``InvalidInput``."""
-    rules: dict[str, Any] = {
-        "base_scale": base_scale,
-        "quote_scale": quote_scale,
-        "maker_fee": _millionths(maker_fee_bps, 100, f"{symbol}: maker fee"),
-        "taker_fee": _millionths(taker_fee_bps, 100, f"{symbol}: taker fee"),
-        "collar": _millionths(collar_percent, 10_000, f"{symbol}: collar"),
-        "price_collar": _millionths(price_collar_percent, 10_000, f"{symbol}: price collar"),
-        "mode": mode,
-    }
-    widest = make_instrument(symbol, tick, lot, **rules)
-    if min_size is not None:
-        rules["min_quantity"] = quantity_lots(widest, min_size)
-    if max_size is not None:
-        rules["max_quantity"] = quantity_lots(widest, max_size)
-    if max_price is not None:
-        rules["max_price"] = price_ticks(widest, max_price)
-    return make_instrument(symbol, tick, lot, **rules)
-
-
-def _millionths(text: str, factor: int, name: str) -> int:
-    value = decimal_of(text, name) * factor
-    if value != value.to_integral_value():
-        raise InvalidInput(f"{name} {text} is finer than a millionth ({plain(1 / decimal_of(str(factor), name))})")
-    return int(value)
 
 
 def bps_text(millionths: int) -> str:

@@ -16,6 +16,8 @@ from itertools import takewhile
 
 import msgspec
 
+from shared import keys
+
 PAUSE_S = 0.2
 """Pause before the second restart in a row; it doubles with each further one."""
 PAUSE_MAX_S = 30.0
@@ -39,7 +41,7 @@ PUSHER, DEMO = "pusher", "demo"
 
 def engine(symbol: str) -> str:
     """Name of an instrument's engine."""
-    return f"engine:{symbol}"
+    return keys.engine(symbol)
 
 
 def symbol_of(name: str) -> str:

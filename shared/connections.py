@@ -52,14 +52,19 @@ def database_url(url: str) -> str:
 
 
 def open_database(url: str) -> "Engine":
-    """A blocking SQLAlchemy engine with a small pool that checks its connections."""
+    """A blocking SQLAlchemy engine with a small pool that checks its connections.
+
+    Its errors do not repeat the values of a statement: among them are secrets.
+    """
     from sqlalchemy import create_engine
 
-    return create_engine(database_url(url), pool_size=2, max_overflow=2, pool_pre_ping=True)
+    return create_engine(database_url(url), pool_size=2, max_overflow=2, pool_pre_ping=True, hide_parameters=True)
 
 
 def open_database_async(url: str, connections: int = 8) -> "AsyncEngine":
     """An asyncio SQLAlchemy engine with a bounded pool that checks its connections."""
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    return create_async_engine(database_url(url), pool_size=connections, max_overflow=0, pool_pre_ping=True)
+    return create_async_engine(
+        database_url(url), pool_size=connections, max_overflow=0, pool_pre_ping=True, hide_parameters=True
+    )

@@ -39,6 +39,7 @@ class RejectReason(StrEnum):
     TOO_MANY_OPEN_ORDERS = "too_many_open_orders"
     NO_REFERENCE_PRICE = "no_reference_price"
     HALTED = "halted"
+    BLOCKED = "blocked"
     CANCEL_ONLY = "cancel_only"
     POST_ONLY_MODE = "post_only_mode"
     LIMIT_ONLY_MODE = "limit_only_mode"

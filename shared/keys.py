@@ -15,7 +15,8 @@ SUPERVISORS = "matchbox:supervisors"
 CANCEL_ON_DISCONNECT = "matchbox:cancel-on-disconnect"
 """Hash: session -> JSON of whose orders a gateway has promised to cancel when that session's socket ends."""
 KEYS_CHANNEL = "matchbox:api-keys"
-"""Pub/sub: an API key was made or revoked (its id)."""
+"""Pub/sub: an API key was made or revoked (its id), a user changed (``user:`` and the account), a session ended
+(``session:`` and its hash)."""
 
 
 def shard_tag(shard: int) -> str:
@@ -85,6 +86,11 @@ def beat(worker: str) -> str:
     return f"matchbox:beat:{worker}"
 
 
+def engine(symbol: str) -> str:
+    """Name of the worker that runs an instrument's book."""
+    return f"engine:{symbol}"
+
+
 def own_beat(worker: str, host: str, pid: int) -> str:
     """The same of one process: several hosts may run a worker of the same name, of which one works and others wait."""
     return f"matchbox:beat:{worker}@{host}:{pid}"
@@ -93,6 +99,26 @@ def own_beat(worker: str, host: str, pid: int) -> str:
 def supervisor(host: str) -> str:
     """Lock: one supervisor per cluster and host."""
     return f"matchbox:supervisor:{host}"
+
+
+def session(hashed: str) -> str:
+    """String with a TTL, the session's idle time: JSON of a session, by the hash of its id."""
+    return f"matchbox:session:{hashed}"
+
+
+def attempts(kind: str, hashed: str) -> str:
+    """String with a TTL: how often this was tried, by the hash of who tried."""
+    return f"matchbox:attempts:{kind}:{hashed}"
+
+
+def user_changed(account: int) -> str:
+    """What is announced on ``KEYS_CHANNEL`` when a user's role, block or password has changed."""
+    return f"user:{account}"
+
+
+def session_ended(hashed: str) -> str:
+    """What is announced on ``KEYS_CHANNEL`` when a session has ended before its time."""
+    return f"session:{hashed}"
 
 
 def price(symbol: str) -> str:

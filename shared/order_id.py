@@ -24,11 +24,9 @@ def to_uuid(number: int) -> str:
 
 
 def from_uuid(text: str) -> int:
-    """The order id behind its public form. Raises ``InvalidInput`` if it cannot be one of ours."""
+    """The order id behind its public form; 0 if it is a UUID, but none of ours. Raises ``InvalidInput``: no UUID."""
     try:
         number = uuid.UUID(text).int
     except ValueError:
         raise InvalidInput("Invalid order id") from None
-    if number & ~_MASK != _PREFIX:
-        raise InvalidInput("Invalid order id")
-    return number & _MASK
+    return number & _MASK if number & ~_MASK == _PREFIX else 0

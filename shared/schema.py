@@ -50,6 +50,8 @@ users = Table(
     Column("password_hash", Text, nullable=False, server_default=""),
     Column("role", Text, nullable=False, server_default="trader"),
     Column("created_at", BigInteger, nullable=False),
+    Column("blocked_at", BigInteger, comment="may neither log in nor use a key since then"),
+    Column("sessions_since", BigInteger, nullable=False, server_default="0", comment="older sessions have ended"),
 )
 
 api_keys = Table(
@@ -63,6 +65,7 @@ api_keys = Table(
     Column("label", Text, nullable=False, server_default=""),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("allowed_ips", ARRAY(Text), nullable=False, server_default="{}", comment="networks; none: from anywhere"),
 )
 
 instruments = Table(

@@ -22,6 +22,7 @@ PREFIX = "MATCHBOX_"
 
 Count = Annotated[int, Meta(ge=1)]
 Millis = Annotated[int, Meta(ge=0)]
+Bound = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
@@ -64,6 +65,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hung_after_ms: Annotated[int, Meta(ge=1000, description="a worker silent for this long is killed")] = 10_000
     drain_ms: Annotated[int, Meta(ge=100, description="how long a worker may take to stop")] = 10_000
     server_key: Annotated[str, Meta(description="key that encrypts API secrets; empty: made in the data folder")] = ""
+    registration: Annotated[
+        Literal["open", "closed"], Meta(description="whether anybody may register by POST /users")
+    ] = "open"
+    argon_time_cost: Annotated[int, Meta(ge=1, le=100, description="argon2id: passes over the memory")] = 3
+    argon_memory_cost: Annotated[int, Meta(ge=8, le=4_194_304, description="argon2id: KiB for one password")] = 65_536
+    argon_parallelism: Annotated[int, Meta(ge=1, le=64, description="argon2id: lanes")] = 4
+    session_idle_s: Annotated[Count, Meta(description="a session ends when it was not used for this long")] = 7200
+    session_max_s: Annotated[Count, Meta(description="a session ends this long after its login in any case")] = 86_400
+    private_rate: Annotated[
+        Bound, Meta(description="requests a second of one account, cancels apart, per gateway process; 0: any number")
+    ] = 1000
+    cancel_rate: Annotated[
+        Bound, Meta(description="cancels a second of one account, per gateway process; 0: any number")
+    ] = 1000
+    public_rate: Annotated[
+        Bound, Meta(description="unsigned or refused requests a second of one address, per gateway process; 0: any")
+    ] = 1000
+    sockets_max: Annotated[Bound, Meta(description="open WebSockets of one gateway process; 0: any number")] = 5000
+    sockets_per_address: Annotated[
+        Bound, Meta(description="open WebSockets of one address, per gateway process; 0: any number")
+    ] = 1000
+    sockets_per_account: Annotated[
+        Bound, Meta(description="open WebSockets of one account, per gateway process; 0: any number")
+    ] = 200
+    proxied: Annotated[
+        bool, Meta(description="true behind one proxy of yours: its X-Forwarded-For and -Proto are believed")
+    ] = False
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least level logged")] = "info"
 
     @property

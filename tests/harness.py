@@ -98,8 +98,9 @@ class Cluster:
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="matchbox-test-")
         self.settings = Settings(
-            data=self._folder.name, port=free_port(), redis_url=redis_url, database_url=database_url, lease_ms=1000
-        ).with_changes(**changes)
+            data=self._folder.name, port=free_port(), redis_url=redis_url, database_url=database_url, lease_ms=1000,
+            argon_time_cost=1, argon_memory_cost=64, argon_parallelism=1,
+        ).with_changes(**changes)  # fmt: skip  # real passwords take half a second each
         self.instruments = list(instruments)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.client = connect(redis_url)

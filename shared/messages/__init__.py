@@ -37,6 +37,7 @@ from shared.messages.ledger_events import (
     Amended,
     AmendFailed,
     AmendRequested,
+    Blocked,
     CancelAllRequested,
     CancelRequested,
     Closed,
@@ -54,6 +55,7 @@ from shared.messages.ledger_events import (
 )
 from shared.messages.requests import (
     AmendRequest,
+    BlockRequest,
     CancelAllRequest,
     CancelRequest,
     InstrumentRequest,
@@ -89,6 +91,8 @@ __all__ = [
     "AmendRequest",
     "AmendRequested",
     "Amended",
+    "BlockRequest",
+    "Blocked",
     "BookEntry",
     "BookEvent",
     "Cancel",

@@ -216,6 +216,19 @@ class AmendFailed(Message, tag="amend_failed"):
     side: Side = "buy"
 
 
+class Blocked(Message, tag="blocked"):
+    """The account (0: every account of the shard) trades no more, or (``blocked`` false) again.
+
+    Its mass-cancels are on their way to the books of ``instruments``.
+    """
+
+    request_id: str
+    account: int
+    instruments: list[str]
+    blocked: bool = True
+    reason: str = ""
+
+
 class InstrumentSet(Message, tag="instrument_set"):
     """The shard follows these rules from here on."""
 
@@ -248,6 +261,7 @@ LedgerEvent = (
     | AmendFailed
     | HoldMoved
     | HoldFunded
+    | Blocked
     | InstrumentSet
     | LastPrice
 )

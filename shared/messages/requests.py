@@ -64,7 +64,10 @@ class CancelRequest(Message, tag="cancel_request"):
 
 
 class CancelAllRequest(Message, tag="cancel_all_request"):
-    """Cancel all open orders of the account, or only those of one instrument and/or side."""
+    """Cancel all open orders of the account, or only those of one instrument and/or side.
+
+    With account 0, all of everyone on the one ``instrument``, whichever shard is asked.
+    """
 
     request_id: str
     account: int
@@ -81,6 +84,19 @@ class TransferRequest(Message, tag="transfer_request"):
     amount: int
 
 
+class BlockRequest(Message, tag="block_request"):
+    """The kill switch: no orders, amends and withdrawals of the account any more, and cancel what it has open.
+
+    With account 0 of every account, once all shards were asked; ``blocked`` false takes it back. ``reason`` is for
+    people, also for the owner of the account.
+    """
+
+    request_id: str
+    account: int
+    blocked: bool = True
+    reason: str = ""
+
+
 class InstrumentRequest(Message, tag="instrument_request"):
     """Add an instrument or change its rules or mode. Sent to every shard; shard 0 tells the book."""
 
@@ -95,5 +111,6 @@ Request = (
     | CancelRequest
     | CancelAllRequest
     | TransferRequest
+    | BlockRequest
     | InstrumentRequest
 )

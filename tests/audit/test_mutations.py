@@ -11,6 +11,7 @@ from shared.errors import RejectReason
 from shared.messages import (
     Accepted,
     AllCanceled,
+    Blocked,
     Change,
     Closed,
     Done,
@@ -127,6 +128,16 @@ def test_money_from_nowhere_is_found():
     recorded = Recorded.fresh(shards=2)
     edit(recorded.ledgers[0], Filled, but(cost=more), lambda event: event.side == "sell")
     assert {I.TRADES, I.CONSERVED} <= set(recorded.audit().violated)
+
+
+def test_an_order_of_a_blocked_account_is_found():
+    """Orders that were accepted although a kill switch was on, of their account or of all."""
+    for blocked in (Blocked("kill", 1, []), Blocked("kill", 0, [])):
+        recorded = Recorded()
+        log = entries(recorded.ledgers[0])
+        log[find(recorded.ledgers[0], Transferred)[0]].events.append(blocked)
+        rewrite(recorded.ledgers[0], log)
+        assert set(recorded.audit().violated) == {I.BLOCKED}
 
 
 def test_an_overdraft_is_found():

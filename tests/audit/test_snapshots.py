@@ -75,6 +75,7 @@ LEDGER_PARTS = {
     "rival": lambda state: _first(state["orders"], 25, 256),
     "due": lambda state: _first(state["orders"], 26, 1),
     "last prices": lambda state: state.update(last_prices={"BTC-USD": 1}) or True,
+    "kill switches": lambda state: state.update(blocks=[[1, "", 5]]) or True,
 }
 
 

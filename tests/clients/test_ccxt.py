@@ -6,6 +6,7 @@ import ccxt
 import msgspec
 import pytest
 
+from tests.clients.exchanges import ccxt_of
 from tests.harness import BTC_USD
 
 pytestmark = pytest.mark.slow
@@ -25,10 +26,7 @@ def client(cluster):
     made = []
 
     def make(**deposits):
-        user = cluster.user(**deposits)
-        urls = {"public": cluster.url, "private": cluster.url}
-        secrets = {"apiKey": user.key.key, "secret": user.key.secret, "password": user.key.passphrase}
-        exchange = ccxt.coinbaseexchange({**secrets, "urls": {"api": urls}, "enableRateLimit": False})
+        exchange = ccxt_of(cluster, cluster.user(**deposits))
         made.append(exchange)
         return exchange
 

@@ -2,21 +2,16 @@
 
 import asyncio
 
-import ccxt.pro
+import ccxt
 import msgspec
 import pytest
 
+from tests.clients.exchanges import pro_ccxt_of
 from tests.harness import BTC_USD
 
 pytestmark = pytest.mark.slow
 
 TIMEOUT_S = 15
-
-
-def exchange_of(cluster, user):
-    urls = {"public": cluster.url, "private": cluster.url, "ws": cluster.url.replace("http", "ws")}
-    secrets = {"apiKey": user.key.key, "secret": user.key.secret, "password": user.key.passphrase}
-    return ccxt.pro.coinbaseexchange({**secrets, "urls": {"api": urls}, "enableRateLimit": False})
 
 
 @pytest.fixture
@@ -25,7 +20,7 @@ def run(cluster):
 
     def go(scenario):
         async def all_of_it():
-            pair = [exchange_of(cluster, cluster.user(USD="10000", BTC="10")) for _ in range(2)]
+            pair = [pro_ccxt_of(cluster, cluster.user(USD="10000", BTC="10")) for _ in range(2)]
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     await asyncio.gather(*(one.load_markets() for one in pair))

@@ -2,8 +2,9 @@
 
 import pytest
 
-from cluster.instruments import define, end_auction, find, set_mode
+from cluster.instruments import end_auction, find, set_mode
 from shared import keys
+from shared.definition import define
 from shared.errors import InvalidInput
 from shared.messages import OrderRequest, Side
 from tests.cluster.conftest import wait_for

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cluster.instruments import DEMO_INSTRUMENTS, bps_text, define
+from cluster.instruments import DEMO_INSTRUMENTS, bps_text
+from shared.definition import define
 from shared.errors import InvalidInput
 
 

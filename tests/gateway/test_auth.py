@@ -7,7 +7,7 @@ import hmac
 import pytest
 
 from shared.credentials import passphrase_hash
-from workers.gateway.auth import Claim, Credential, claim_of_headers, claim_of_message, verify
+from workers.gateway.auth import Claim, Credential, claim_of_headers, claim_of_message, signed_headers, verify
 from workers.gateway.errors import ApiError
 
 SECRET = b"s" * 32
@@ -93,8 +93,9 @@ def test_a_missing_header_is_named():
     """Whoever forgets a header is told which."""
     headers = [(b"cb-access-key", b"a"), (b"cb-access-sign", b"b"), (b"cb-access-timestamp", b"1")]
     with pytest.raises(ApiError, match="CB-ACCESS-PASSPHRASE"):
-        claim_of_headers(headers)
-    assert claim_of_headers([*headers, (b"cb-access-passphrase", b"p")]) == Claim("a", "b", "1", "p")
+        claim_of_headers(signed_headers(headers))
+    whole = signed_headers([(b"host", b"x"), *headers, (b"cb-access-passphrase", b"p")])
+    assert claim_of_headers(whole) == Claim("a", "b", "1", "p")
 
 
 @pytest.mark.parametrize("stamp", [1700000000, "1700000000"])

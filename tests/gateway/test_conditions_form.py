@@ -109,7 +109,13 @@ REFUSED = [
     (GTT | {"cancel_after": "2030-01-31T12:00:00"}, "is not a time; write it with its offset"),
     (GTT | {"cancel_after": "2030-02-31T12:00:00Z"}, "is not a time"),
     (GTT | {"cancel_after": "2030-01-31T12:00:00+99:99"}, "is not a time"),
-    (GTT | {"cancel_after": "9999-12-31T23:59:59-23:00"}, "is not a time"),
+    (GTT | {"cancel_after": "9999-12-31T23:59:59-23:00"}, "is out of range"),
+    (
+        GTT | {"cancel_after": "2262-04-12T00:00:00Z"},
+        'cancel_after "2262-04-12T00:00:00Z" is out of range: times here are from 1970-01-01T00:00:00Z to '
+        "2200-01-01T00:00:00Z",
+    ),
+    (GTT | {"cancel_after": "1969-12-31T23:59:59Z"}, "is out of range: times here are from 1970"),
     (GTT | {"cancel_after": "1700000060"}, "is not a time"),
     (GTT | {"cancel_after": "2023-11-14T22:13:20Z"}, "is not in the future: it is 2023-11-14T22:13:20.000000Z here"),
     (GTT | {"cancel_after": "1969-12-31T23:59:59Z"}, "cancel_after"),

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from shared import keys
+from shared.messages import FIELD, OrderRequest, encode
 from tests.gateway.ear import Levels, Orders
 from tests.harness import BTC_USD
 
@@ -164,6 +166,15 @@ def test_a_login_may_be_wrong_in_each_part(cluster, ws):
         assert client.until("error")["message"] == "Authentication Failed"
 
 
+def test_who_signs_without_a_key_is_nobody(cluster, ws):
+    """Some clients always sign, be it with an empty key: what needs no key is theirs, what needs one is not."""
+    nobody = {"key": "", "passphrase": "", "signature": "abcd", "timestamp": 1.5}
+    assert ws().subscribe("heartbeat", **nobody)["channels"][0]["name"] == "heartbeat"
+    client = ws()
+    client.send(type="subscribe", channels=["user"], **nobody)
+    assert client.until("error")["message"] == "Authentication Failed"
+
+
 def test_a_subscription_is_idempotent_and_can_be_ended(cluster, ws, pair):
     """Twice the same brings one snapshot and each message once; after unsubscribing nothing comes."""
     client = ws()
@@ -224,8 +235,13 @@ def test_a_message_that_is_too_long_ends_the_connection(cluster, ws):
 
 def test_who_does_not_read_is_cut_off_and_the_others_are_not(cluster, ws, pair):
     """A client that never reads loses its connection instead of the gateway its memory; a reader hears everything."""
-    for index in range(3):
-        pair[0].order("buy", f"{10 + index}.00", "1")
+    for number in range(5000):
+        order = OrderRequest(f"deep-{number}", pair[0].account, "BTC-USD", "buy", "limit", 1 + number, 1)
+        cluster.client.xadd(keys.inbox(0), {FIELD: encode(order)})
+    end = time.monotonic() + 30
+    while len(cluster.http.get("/products/BTC-USD/book?level=2").json()["bids"]) < 5000:
+        assert time.monotonic() < end
+        time.sleep(0.1)
     host, port = cluster.settings.host, cluster.settings.port
     deaf = socket.create_connection((host, port))
     deaf.sendall(
@@ -233,7 +249,7 @@ def test_who_does_not_read_is_cut_off_and_the_others_are_not(cluster, ws, pair):
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
     subscribe, unsubscribe = (
-        json.dumps({"type": word, "product_ids": ["BTC-USD"], "channels": ["status"]}).encode()
+        json.dumps({"type": word, "product_ids": ["BTC-USD"], "channels": ["level2"]}).encode()
         for word in ("subscribe", "unsubscribe")
     )
     reader = ws()

@@ -132,6 +132,24 @@ def test_the_public_feed_is_the_same_whatever_an_iceberg_hides():
     assert all(frames[0])
 
 
+def test_a_change_of_what_hides_changes_nothing_that_is_seen(venue):
+    """The sequence goes on, with the sizes as they were; the levels say nothing. Its owner hears all."""
+    venue.do(place(10, quantity=20, display_quantity=10))
+    full, level2, batch = venue.listen("full"), venue.listen("level2"), venue.listen("level2_batch")
+    own = venue.listen("user", account=1)
+    level2.heard.clear()
+    batch.heard.clear()
+    venue.do(Amend(10, 1, 2, 0, 15, 0, "a"), place(11, "sell", quantity=2), Amend(10, 1, 3, 0, 6, 0, "b"))
+    venue.hub.tell_level2_batches()
+    changes = [message for message in full.heard if message["type"] == "change"]
+    assert [message["sequence"] for message in full.heard] == [3, 4, 5, 6, 7]
+    assert [(one["old_size"], one["new_size"]) for one in changes] == [("1.0", "1.0"), ("1.0", "1.0"), ("1.0", "0.6")]
+    sizes = [(one["old_size"], one["new_size"]) for one in own.heard if one["type"] == "change"]
+    assert sizes == [("2.0", "1.5"), ("1.5", "1.3"), ("1.3", "0.6")]
+    for ear in (level2, batch):
+        assert [message["changes"] for message in ear.heard] == [[["buy", "1.00", "0.6"]]]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_user_hears_all_of_its_own_and_its_whole_sizes(seed):
     """Every own event once and in order, with the fields of the public message; sizes are the book's own."""

@@ -21,6 +21,7 @@ def plan(subscriptions=None, **fields):
     [
         ({"product_ids": ["BTC-USD"]}, [("full", "BTC-USD")]),
         ({"product_ids": ["BTC-USD"], "channels": ["level3"]}, [("full", "BTC-USD")]),
+        ({"product_ids": ["BTC-USD"], "channels": ["ticker_1000"]}, [("ticker_batch", "BTC-USD")]),
         (
             {"product_ids": ["BTC-USD", "ETH-USD", "BTC-USD"], "channels": ["ticker"]},
             [("ticker", "BTC-USD"), ("ticker", "ETH-USD")],

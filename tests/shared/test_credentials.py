@@ -3,21 +3,28 @@
 import base64
 import multiprocessing
 import stat
+from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import DataError
 
 from shared.connections import open_database
 from shared.credentials import (
-    KEY_FILE,
     create_key,
     create_user,
     find_user,
+    insert_user,
+    networks_of,
     open_secret,
     passphrase_hash,
     revoke_key,
     server_key,
+    set_access,
+    set_password,
+    set_role,
 )
+from shared.default_secrets import KEY_FILE
 from shared.errors import CorruptState, InvalidInput
 from shared.schema import api_keys
 from shared.settings import Settings
@@ -90,3 +97,58 @@ def test_keys_need_a_user_and_a_scope_and_end_once(database):
     revoke_key(database, made.key)
     with pytest.raises(InvalidInput, match="revoked already"):
         revoke_key(database, made.key)
+
+
+@pytest.mark.parametrize("role", ["trader", "admin"])
+def test_a_key_gets_no_scope_that_its_users_role_has_not(database, role):
+    """The admin scope is for admins, and for nobody by another spelling."""
+    account = create_user(database, "alice", role)
+    create_key(database, account, ["view", "trade", "transfer"], KEY)
+    wrong: tuple[Any, ...] = (["Admin"], ["admin "], ["view,admin"], ["root"], [""])
+    for scopes in wrong:
+        with pytest.raises(InvalidInput, match="choose from"):
+            create_key(database, account, scopes, KEY)
+    if role == "admin":
+        create_key(database, account, ["admin"], KEY)
+    else:
+        with pytest.raises(InvalidInput, match='scopes "admin": choose from view, trade, transfer'):
+            create_key(database, account, ["admin"], KEY)
+
+
+def test_errors_of_the_database_do_not_repeat_what_was_to_be_stored(database):
+    """A statement that fails is logged; the secrets in it are not."""
+    with pytest.raises(DataError) as error, database.begin() as connection:
+        insert_user(connection, "mallory", password_hash="unmistakable\x00hash")
+    assert "unmistakable" not in str(error.value)
+    create_user(database, "alice", password_hash="unmistakable")
+    with pytest.raises(InvalidInput) as taken:
+        create_user(database, "alice", password_hash="unmistakable")
+    assert "unmistakable" not in str(taken.value) + str(taken.value.__context__)
+
+
+def test_changes_of_nobody_are_refused(database):
+    """An account that does not exist is not made by being changed."""
+    for change in (
+        lambda connection: set_role(connection, 99, "admin"),
+        lambda connection: set_access(connection, 99, blocked=True),
+        lambda connection: set_password(connection, 99, "x"),
+    ):
+        with pytest.raises(InvalidInput, match="account 99 does not exist"), database.begin() as connection:
+            change(connection)
+    account = create_user(database, "alice")
+    with pytest.raises(InvalidInput, match="role"), database.begin() as connection:
+        set_role(connection, account, "root")  # type: ignore[arg-type]  # what a caller might send
+
+
+@pytest.mark.parametrize(
+    ("texts", "networks"),
+    [
+        ([], []),
+        (["192.0.2.7"], ["192.0.2.7/32"]),
+        (["10.1.2.3/8", "10.0.0.0/8"], ["10.0.0.0/8"]),
+        (["2001:DB8::1/32", "::1"], ["2001:db8::/32", "::1/128"]),
+    ],
+)
+def test_networks_have_one_text(texts, networks):
+    """However they were written; the same twice is one."""
+    assert networks_of(texts) == networks

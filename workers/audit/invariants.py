@@ -35,6 +35,7 @@ class Invariant(StrEnum):
     TRADES = "bought = sold on every trade"
     FEES = "fees rounded up once an order"
     CLIENT_IDS = "each client order id once"
+    BLOCKED = "nothing accepted of whom a kill switch has blocked"
     NEGATIVE = "nothing negative"
     HOLDS = "holds = what the open orders need"
     CONSERVED = "money of all accounts = deposits - withdrawals"

@@ -16,6 +16,7 @@ from shared.messages import (
     Amended,
     AmendFailed,
     AmendRequested,
+    Blocked,
     CancelAllRequested,
     CancelRequested,
     Closed,
@@ -156,6 +157,10 @@ class LedgerChecks(FollowedLedger):
     def _cancel_all_requested(self, event: CancelAllRequested) -> None:
         self.sent.update(event.instruments)
 
+    def _blocked(self, event: Blocked) -> None:
+        self.sent.update(event.instruments)
+        (self.blocked.add if event.blocked else self.blocked.discard)(event.account)
+
     def _transferred(self, event: Transferred) -> None:
         self._check_new((event.account, "t", event.request_id))
         self._remember((event.account, "t", event.request_id))
@@ -166,6 +171,9 @@ class LedgerChecks(FollowedLedger):
         self.findings.checked[Invariant.SEQUENCE] += 1
         if event.order_id != order_ids.order_id(self.count + 1, self.shard):
             self.violate(Invariant.SEQUENCE, f"order {event.order_id} does not follow the {self.count}th of its shard")
+        self.findings.checked[Invariant.BLOCKED] += 1
+        if self.blocked & {0, event.account}:
+            self.violate(Invariant.BLOCKED, f"order {event.order_id} of account {event.account} was accepted")
         self.count = event.order_id >> order_ids.SHARD_BITS
         order = OwnedOrder(
             event, self.time, event.hold, event.quantity, event.price, event.quantity, rival=event.rival,
@@ -327,6 +335,7 @@ _STEPS: dict[type, Callable[[LedgerChecks, Any], None]] = {
     InstrumentSet: LedgerChecks._instrument_set,
     CancelRequested: LedgerChecks._cancel_requested,
     CancelAllRequested: LedgerChecks._cancel_all_requested,
+    Blocked: LedgerChecks._blocked,
     Transferred: LedgerChecks._transferred,
     Accepted: LedgerChecks._accepted,
     Filled: LedgerChecks._filled,

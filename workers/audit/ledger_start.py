@@ -12,6 +12,7 @@ def restore(followed: FollowedLedger, ledger: Ledger) -> None:
     followed.count = followed.first_count = ledger.count
     followed.instruments = dict(ledger.instruments)
     followed.last_prices = dict(ledger.last_prices)
+    followed.blocked = set(ledger.blocks)
     for account in ledger.accounts:
         for currency, balance in ledger.balances(account).items():
             followed.balances[account, currency] = Money(balance.available, balance.held)

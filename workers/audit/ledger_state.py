@@ -84,6 +84,8 @@ class FollowedLedger:
         self.first_count = 0
         self.instruments: dict[str, Instrument] = {}
         self.last_prices: dict[str, int] = {}
+        self.blocked: set[int] = set()
+        """Accounts whose kill switch is on; 0: everyone's."""
         self.balances: dict[tuple[int, str], Money] = {}
         self.orders: dict[int, OwnedOrder] = {}
         self.deposits: dict[str, int] = {}

@@ -71,6 +71,8 @@ def _compare_ledger(ledger: Ledger, checks: LedgerChecks, findings: Findings, wh
     for name in ("instruments", "last_prices"):
         same = getattr(ledger, name) == getattr(checks, name)
         findings.check(Invariant.SNAPSHOTS, same, where, f"has other {name} than the log")
+    same = ledger.blocks.keys() == checks.blocked
+    findings.check(Invariant.SNAPSHOTS, same, where, "has other kill switches than the log")
     saved = {
         (account, currency): (balance.available, balance.held)
         for account in ledger.accounts

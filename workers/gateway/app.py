@@ -6,8 +6,9 @@ from os import getpid
 from socket import gethostname
 from typing import Any
 
+import msgspec
 import redis.asyncio
-from litestar import Litestar, Request, Response, WebSocket, get, websocket
+from litestar import Litestar, Request, Response, Router, WebSocket, get, websocket
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,20 +16,29 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared import log
 from shared.settings import Settings
 from workers.gateway import figures
+from workers.gateway.attempts import Attempts
 from workers.gateway.context import BODY_MAX, Gateway
+from workers.gateway.control import Control
 from workers.gateway.description import openapi
 from workers.gateway.errors import ApiError
 from workers.gateway.feed.cancel_on_disconnect import CancelOnDisconnect
 from workers.gateway.feed.connection import Connection
 from workers.gateway.feed.hub import Hub
 from workers.gateway.feed.socket import FeedSocket, transport_of
+from workers.gateway.gate import Gate
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
 from workers.gateway.keyring import KeyRing
 from workers.gateway.market import Market
+from workers.gateway.open_sockets import OpenSockets
 from workers.gateway.orders import Desk
+from workers.gateway.passwords import Passwords
+from workers.gateway.people import People
+from workers.gateway.rates import Rates
 from workers.gateway.replicas import Replicas
-from workers.gateway.rest import accounts, orders, public, service
+from workers.gateway.rest import accounts, admin, keys, orders, public, service, users
+from workers.gateway.sessions import Sessions
+from workers.gateway.watch import Watch
 
 _JSON = "application/json"
 _WORDS = {
@@ -47,28 +57,66 @@ def create_gateway(
     hub = Hub(markets)
     replicas = Replicas(client, history, settings.shards, markets, inbox, hub, settings.core)
     desk = Desk(inbox, replicas, history, settings.shards, settings.gateways)
+    keyring, sessions, rates, sockets = (
+        KeyRing(history, server_key),
+        Sessions(client, settings),
+        Rates(settings),
+        OpenSockets(settings),
+    )
+    gate = Gate(settings, keyring, sessions, rates)
+    watch = Watch(client, keyring, sessions, gate, sockets)
+    people = People(client, history, keyring, watch, Attempts(client), Passwords(settings), server_key)
+    control = Control(client, inbox, replicas, settings.shards)
     worker = (f"gateway:{number}", gethostname(), getpid())
     promises = CancelOnDisconnect(client, inbox, replicas, settings.shards, *worker)
-    return Gateway(number, settings, inbox, hub, history, KeyRing(history, server_key), replicas, desk, promises)
+    return Gateway(
+        number, settings, inbox, hub, history, replicas, desk, gate, rates, sessions, sockets, watch, people, control,
+        promises,
+    )  # fmt: skip
 
 
 @websocket(["/", "/ws"])
 async def feed(socket: WebSocket[Any, Any, Any], gateway: Gateway) -> None:
-    """The feed: hear the client out until it leaves."""
+    """The feed: hear the client out until it leaves. A page of ours needs no key: its session says who it is."""
+    scope, address = socket.scope, gateway.gate.neighbourhood_of(socket.scope)
+    try:
+        gateway.gate.count(scope)
+        gateway.sockets.check(address)
+    except ApiError as error:
+        await _turn_away(socket, error)
+        return
+    visitor = await gateway.gate.visitor_of(scope)
     await socket.accept()
     figures.SOCKETS.inc()
-    sender = FeedSocket(transport_of(socket.scope))
-    connection = Connection(sender, gateway)
+    sender = FeedSocket(transport_of(scope))
+    gateway.sockets.enter(sender, address)
+    connection = Connection(sender, scope, gateway)
     try:
+        if visitor is not None:
+            connection.know(visitor)
         while (message := await socket.receive())["type"] != "websocket.disconnect":
-            await connection.receive(message.get("text") or message.get("bytes") or "")  # type: ignore[arg-type]
+            if not sender.is_closed:  # else it may read what it was told last, and is not heard any more
+                await connection.receive(message.get("text") or message.get("bytes") or "")  # type: ignore[arg-type]
             await asyncio.sleep(0)  # a queue full of messages does not suspend: let others have their turn
     finally:
+        gateway.sockets.leave(sender)
         figures.SOCKETS.dec()
         await connection.leave()
 
 
-_ROUTES = (*public.ROUTES, *orders.ROUTES, *accounts.ROUTES, *service.ROUTES)
+async def _turn_away(socket: WebSocket[Any, Any, Any], error: ApiError) -> None:
+    """Answer the handshake like a request; to close the socket would read as 403."""
+    headers = [(b"content-type", _JSON.encode()), (b"retry-after", b"%d" % error.retry_after_s)]
+    body = msgspec.json.encode({"message": str(error)})
+    send: Any = socket.send
+    await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+_SIGNED_ROUTES = (*orders.ROUTES, *accounts.ROUTES, *users.ROUTES, *keys.ROUTES, *admin.ROUTES)
+"""Who asks here is counted once they are known."""
+_PUBLIC_ROUTES = (*public.ROUTES, *service.ROUTES)
+_ROUTES = (*_PUBLIC_ROUTES, *_SIGNED_ROUTES)
 
 
 @get("/openapi.json", include_in_schema=False)
@@ -79,8 +127,13 @@ async def description() -> Response[bytes]:
 
 def create_app(gateway: Gateway) -> Litestar:
     """The ASGI application."""
+
+    async def count(request: Request[Any, Any, Any]) -> None:
+        gateway.gate.count(request.scope)
+
+    open_to_all = Router("/", route_handlers=[*_PUBLIC_ROUTES, description], before_request=count)
     return Litestar(
-        [*_ROUTES, feed, description],
+        [open_to_all, *_SIGNED_ROUTES, feed],
         dependencies={"gateway": Provide(lambda: gateway, sync_to_thread=False, use_cache=True)},
         exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _unexpected},
         request_max_body_size=BODY_MAX,

@@ -14,10 +14,12 @@ from collections.abc import Iterable
 import msgspec
 
 from shared.credentials import Scope, passphrase_hash
+from workers.gateway.address import Network, is_within
 from workers.gateway.errors import unauthorized
 from workers.gateway.json_input import decimal_field, text_field
 
 WINDOW_S = 30.0
+BLOCKED = "this user is blocked; ask who runs this exchange"
 WEBSOCKET_PATH = b"/users/self/verify"
 _TIMESTAMP = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 
@@ -30,20 +32,44 @@ class Credential(msgspec.Struct, frozen=True):
     secret: bytes
     passphrase_hash: bytes
     scopes: frozenset[str]
+    networks: tuple[Network, ...] = ()
+    """Where it may be used from; none: from anywhere."""
+    blocked: bool = False
+    """Whether its user is."""
+
+    def check_use(self, address: str) -> None:
+        """Raises ``ApiError`` 401 if whoever has signed with it may not come in, or not from here."""
+        if self.blocked:
+            raise unauthorized(BLOCKED)
+        if self.networks and not is_within(address, self.networks):
+            raise unauthorized(f"this API key may not be used from {address or 'here'}")
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks, and what they may do. ``key`` is the API key's id."""
+    """Who asks, and what they may do: by the API key with the id ``key``, or by a session.
+
+    ``session`` is the hash of its id, ``began`` (ns) when it did.
+    """
 
     account: int
     scopes: frozenset[str]
     key: str
+    session: str = ""
+    began: int = 0
 
     def require(self, scope: Scope) -> None:
-        """Raises ``ApiError`` 401 unless the key has the scope. Not 403: ccxt would try that again."""
-        if scope not in self.scopes:
-            held = ", ".join(sorted(self.scopes)) or "none"
-            raise unauthorized(f'this API key lacks the scope "{scope}" (it has: {held}); make a key that has it')
+        """Raises ``ApiError`` 401 unless this is allowed. Not 403: ccxt would try that again."""
+        if scope in self.scopes:
+            return
+        held = ", ".join(sorted(self.scopes)) or "none"
+        if self.session:
+            raise unauthorized(f'you may not do this: it takes the scope "{scope}" (you have: {held})')
+        raise unauthorized(f'this API key lacks the scope "{scope}" (it has: {held}); make a key that has it')
+
+    def require_session(self) -> None:
+        """Raises ``ApiError`` 401 for an API key: a stolen one must not be able to make others."""
+        if not self.session:
+            raise unauthorized("this takes a session, not an API key: log in by POST /sessions")
 
 
 class Claim(msgspec.Struct):
@@ -101,9 +127,13 @@ _HEADERS = {
 }
 
 
-def claim_of_headers(headers: Iterable[tuple[bytes, bytes]]) -> Claim:
-    """The claim in a request's headers (names in lower case). Raises ``ApiError`` 401 that names what is missing."""
-    found = {_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in _HEADERS}
+def signed_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """What a request's headers (names in lower case) have of a claim, by its fields."""
+    return {_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in _HEADERS}
+
+
+def claim_of_headers(found: dict[str, str]) -> Claim:
+    """The claim of ``signed_headers``. Raises ``ApiError`` 401 that names what is missing."""
     for header, field in _HEADERS.items():
         if not found.get(field):
             raise unauthorized(

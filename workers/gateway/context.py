@@ -1,6 +1,5 @@
 """What every route needs: the parts of one gateway process, and who asks."""
 
-import time
 from http import HTTPStatus
 from typing import Any
 
@@ -10,15 +9,21 @@ from litestar import Request
 from shared import keys
 from shared.credentials import Scope
 from shared.settings import Settings
-from workers.gateway.auth import Caller, claim_of_headers, verify
+from workers.gateway.auth import Caller
+from workers.gateway.control import Control
 from workers.gateway.errors import ApiError, bad_request
 from workers.gateway.feed.cancel_on_disconnect import CancelOnDisconnect
 from workers.gateway.feed.hub import Hub
+from workers.gateway.gate import Gate
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
-from workers.gateway.keyring import KeyRing
+from workers.gateway.open_sockets import OpenSockets
 from workers.gateway.orders import Desk
+from workers.gateway.people import People
+from workers.gateway.rates import Rates
 from workers.gateway.replicas import Replicas
+from workers.gateway.sessions import Sessions
+from workers.gateway.watch import Watch
 
 BODY_MAX = 64 * 1024
 
@@ -31,9 +36,15 @@ class Gateway(msgspec.Struct, frozen=True):
     inbox: Inbox
     hub: Hub
     history: History
-    keyring: KeyRing
     replicas: Replicas
     desk: Desk
+    gate: Gate
+    rates: Rates
+    sessions: Sessions
+    sockets: OpenSockets
+    watch: Watch
+    people: People
+    control: Control
     cancel_on_disconnect: CancelOnDisconnect
 
     def shard(self, account: int) -> int:
@@ -41,16 +52,14 @@ class Gateway(msgspec.Struct, frozen=True):
         return keys.shard_of(account, self.settings.shards)
 
     async def authenticate(self, request: Request[Any, Any, Any], scope: Scope) -> Caller:
-        """Who signed the request. Raises ``ApiError`` 401 if nobody did, or may not do this."""
+        """Who asks. Raises ``ApiError``: 401 if nobody known, or who may not do this; 429 if they ask too often."""
         caller, _ = await self.authenticate_body(request, scope)
         return caller
 
     async def authenticate_body(self, request: Request[Any, Any, Any], scope: Scope) -> tuple[Caller, bytes]:
         """The same, with the request's body, which is signed too: even a GET or DELETE may have one."""
-        claim = claim_of_headers(request.scope["headers"])
         body = await read_body(request)
-        credential = await self.keyring.find(claim.key)
-        caller = verify(claim, credential, request.method.encode(), target_of(request), body, time.time())
+        caller = await self.gate.caller_of(request.scope, target_of(request), body)
         caller.require(scope)
         return caller, body
 

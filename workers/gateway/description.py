@@ -8,10 +8,12 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 
+from workers.gateway import account_bodies, order_bodies
+from workers.gateway.account_bodies import HaltBody, KeyBody, ModeBody, ProductBody, UserBody, UserChangeBody
 from workers.gateway.book_answer import BookAnswer
 from workers.gateway.feed.description import FEED
 from workers.gateway.order_answer import OrderAnswer, OrderListAnswer
-from workers.gateway.order_bodies import EXAMPLES, AmendBody, OrderBody, OrderListBody
+from workers.gateway.order_bodies import AmendBody, OrderBody, OrderListBody
 from workers.gateway.products import Product
 from workers.gateway.rest.answers import ErrorAnswer
 
@@ -22,8 +24,12 @@ Coinbase Exchange's REST and WebSocket dialect. Amounts are decimal strings; tim
 Signed routes carry CB-ACCESS-KEY, CB-ACCESS-PASSPHRASE, CB-ACCESS-TIMESTAMP (seconds, at most 30 s off) and
 CB-ACCESS-SIGN = base64(HMAC-SHA256(base64-decoded secret, timestamp + METHOD + path with query + body)).
 
-Every error is {"message": "..."}. 400: the request cannot be used; 401: the signature, or the key's scope;
-404: no such order, product or account of yours; 413: more than 64 KiB; 503: something is away, try again.
+Pages of this host may use a session in place of a signature: POST /users, POST /sessions, and the cookie does the rest.
+What is no GET needs the header X-CSRF-Token then, too: csrf_token of POST /sessions or GET /users/self.
+
+Every error is {"message": "..."}. 400: the request cannot be used; 401: the signature, or what you may not do;
+404: no such order, product or account of yours; 413: more than 64 KiB; 429: too many requests, wait Retry-After
+seconds; 503: something is away, try again.
 
 Beyond the dialect, and in its style: take-profit (stop with the other direction), trailing stops, icebergs, min_size,
 PATCH /orders/{id} to amend, POST /order-lists, DELETE /orders by side, call auctions;
@@ -33,16 +39,28 @@ orders over the WebSocket, and cancel on disconnect.
 
 _ERRORS = {
     "400": "the request cannot be used; the message says why",
-    "401": "not signed, wrongly signed, or the key lacks the scope",
+    "401": "not signed, wrongly signed, no session, or not allowed to do this",
     "404": "there is no such thing, or it is not yours",
     "413": "the body is larger than 64 KiB",
+    "429": "too many requests; the header Retry-After says after how many seconds to go on",
     "503": "something is away; it goes on by itself, try again",
 }
 _BODIES: dict[tuple[str, str], type] = {
     ("/orders", "post"): OrderBody,
     ("/orders/{order_id}", "patch"): AmendBody,
     ("/order-lists", "post"): OrderListBody,
+    ("/users", "post"): UserBody,
+    ("/sessions", "post"): UserBody,
+    ("/api-keys", "post"): KeyBody,
+    ("/admin/products", "post"): ProductBody,
+    ("/admin/products/{product_id}", "patch"): ModeBody,
+    ("/admin/users/{account}", "patch"): UserChangeBody,
+    ("/admin/halts", "post"): HaltBody,
 }
+_KEY = {"type": "apiKey", "in": "header", "name": "CB-ACCESS-KEY", "description": "a signature, as above"}
+_SESSION = {"type": "apiKey", "in": "cookie", "name": "matchbox_8000", "description": "matchbox_ and the port"}
+_LOGIN = ("/sessions", "post")
+"""Unsigned, and yet a 401 is possible."""
 _ANSWERS = (BookAnswer, OrderAnswer, OrderListAnswer, Product)
 """Answers of which msgspec tells more than Litestar: what each field means."""
 
@@ -59,10 +77,12 @@ def openapi(routes: tuple[Any, ...]) -> bytes:
     of_type = dict(zip(types, refs, strict=True))
     components = api.setdefault("components", {})
     components.setdefault("schemas", {}).update(schemas)
-    components["securitySchemes"] = {"key": {"type": "apiKey", "in": "header", "name": "CB-ACCESS-KEY"}}
+    components["securitySchemes"] = {"key": _KEY, "session": _SESSION}
     for path, methods in api["paths"].items():
         for method, operation in methods.items():
-            _describe(operation, signed=bool(operation.get("security")), error=of_type[ErrorAnswer])
+            if signed := bool(operation.get("security")):
+                operation["security"] = [{"key": []}, {"session": []}]
+            _describe(operation, signed=signed or (path, method) == _LOGIN, error=of_type[ErrorAnswer])
             if body := _BODIES.get((path, method)):
                 operation["requestBody"] = {
                     "required": True,
@@ -72,7 +92,8 @@ def openapi(routes: tuple[Any, ...]) -> bytes:
 
 
 def _examples(body: type) -> dict[str, Any]:
-    return {name: {"summary": name, "value": value} for name, value in EXAMPLES[body].items()}
+    known = order_bodies.EXAMPLES | account_bodies.EXAMPLES
+    return {name: {"summary": name, "value": value} for name, value in known[body].items()}
 
 
 def _describe(operation: dict[str, Any], *, signed: bool, error: dict[str, Any]) -> None:

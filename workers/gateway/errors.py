@@ -3,9 +3,13 @@
 Never 403, 405, 409 or 5xx for a user's mistake: ccxt takes those for a fault of the exchange and tries again.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
-from shared.errors import MatchboxError, RejectReason
+from redis.exceptions import RedisError
+
+from shared.errors import InvalidInput, MatchboxError, RejectReason
 from shared.messages import Rejected
 
 
@@ -31,6 +35,29 @@ def unauthorized(message: str) -> ApiError:
 def unavailable(message: str) -> ApiError:
     """Something this needs is away; it goes on by itself once that is back."""
     return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message, retry_after_s=1)
+
+
+def too_many(message: str, wait_s: int) -> ApiError:
+    """More than the client may ask for; it may again in ``wait_s`` seconds."""
+    return ApiError(HTTPStatus.TOO_MANY_REQUESTS, message, wait_s)
+
+
+@contextmanager
+def redis_is_away(what: str) -> Iterator[None]:
+    """Whatever goes wrong with Redis in here is answered with 503: ``what`` cannot be looked up."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise unavailable(f"{what} cannot be looked up just now: Redis is away; try again") from error
+
+
+@contextmanager
+def refused_input() -> Iterator[None]:
+    """What cannot be used is answered with 400 and its own words."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise bad_request(str(error)) from None
 
 
 def order_not_found() -> ApiError:

@@ -1,16 +1,17 @@
-"""What PostgreSQL knows: older orders, fills, trades, candles, account history. Reads only, behind by the pusher's lag.
+"""What PostgreSQL knows: older orders, fills, trades, candles, account history, behind by the pusher's lag; and users.
 
 Raises ``ApiError`` 503 when PostgreSQL is away; nothing else of the gateway needs it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Concatenate
 
 import msgspec
 from psycopg.errors import UndefinedTable
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, and_, func, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, and_, func, literal, select
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -52,11 +53,13 @@ class History:
         self.trouble = ""
 
     @asynccontextmanager
-    async def _connect(self, timeout_s: float = QUERY_TIMEOUT_S) -> AsyncIterator[AsyncConnection]:
+    async def _connect(
+        self, timeout_s: float = QUERY_TIMEOUT_S, isolation: IsolationLevel = "REPEATABLE READ"
+    ) -> AsyncIterator[AsyncConnection]:
         """A connection that sees one moment; its absence becomes a 503."""
         try:
             async with asyncio.timeout(timeout_s), self._engine.connect() as connection:
-                await connection.execution_options(isolation_level="REPEATABLE READ")
+                await connection.execution_options(isolation_level=isolation)
                 yield connection
         except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
             # DBAPIError's own text repeats the statement; its cause says what happened.
@@ -74,6 +77,13 @@ class History:
         """All rows of a query."""
         async with self._connect(timeout_s) as connection:
             found: Sequence[Row[Any]] = (await connection.execute(query)).all()
+        return found
+
+    async def write[**P, T](self, act: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``act`` in a transaction of its own: the one thing here that writes, for what no log knows."""
+        async with self._connect(isolation="READ COMMITTED") as connection:
+            found = await connection.run_sync(act, *args, **kwargs)
+            await connection.commit()
         return found
 
     async def ping(self) -> None:

@@ -50,6 +50,17 @@ def text_field(fields: dict[str, object], name: str) -> str:
     return value
 
 
+def narrowing_field(fields: dict[str, object], name: str) -> str:
+    """A string that narrows down what a request is about; "" if absent. Raises ``ApiError`` 400.
+
+    An empty one is refused: it may be a mistake for one that says something, and would do more than was meant.
+    """
+    value = text_field(fields, name)
+    if fields.get(name) == "":
+        raise bad_request(f'{name} is "": say which, or leave it out to mean all')
+    return value
+
+
 def choice_field(fields: dict[str, object], name: str, choices: tuple[str, ...], default: str = "") -> str:
     """One of ``choices``; ``default`` if absent. Raises ``ApiError`` 400 that lists them."""
     value = text_field(fields, name)
@@ -81,6 +92,16 @@ def whole_field(fields: dict[str, object], name: str, most: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(most)) or not 1 <= int(text) <= most:
         raise bad_request(f'{name} "{text[:40]}" is not a whole number from 1 to {most}')
     return int(text)
+
+
+def texts_field(fields: dict[str, object], name: str) -> list[str]:
+    """An array of strings; empty if absent. Raises ``ApiError`` 400."""
+    value = fields.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, str) and not isinstance(one, Number) for one in value):
+        raise bad_request(f"{name} must be an array of strings")
+    return value
 
 
 def is_given(fields: dict[str, object], name: str) -> bool:

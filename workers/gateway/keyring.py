@@ -1,106 +1,173 @@
-"""The API keys in memory: loaded from PostgreSQL, kept current by pub/sub, so that PostgreSQL may be away.
+"""Users and API keys in memory: loaded from PostgreSQL, kept current by what is announced, so PostgreSQL may be away.
 
-A key that is not in memory is looked up, at a bounded rate: whoever tries unknown keys cannot keep PostgreSQL busy.
+What is not in memory is looked up, at a bounded rate: whoever tries unknown keys cannot keep PostgreSQL busy.
 """
 
 import asyncio
+import ipaddress
 import time
+from collections.abc import Sequence
 from typing import Any
 
-import redis.asyncio
-from redis.exceptions import RedisError
-from sqlalchemy import Row, Select, select
+import msgspec
+from sqlalchemy import ColumnElement, Row, Select, select
 
-from shared import keys, log
-from shared.credentials import open_secret
+from shared import log
+from shared.credentials import open_secret, scopes_of
 from shared.errors import CorruptState
-from shared.schema import api_keys
+from shared.schema import api_keys, users
 from workers.gateway.auth import Credential
-from workers.gateway.errors import ApiError, unavailable
+from workers.gateway.errors import unavailable
 from workers.gateway.history import History
 
 LOOKUPS_A_SECOND = 50
 KEY_CHARS = 32
-"""Length of the keys we make; nothing else is looked up."""
-RETRY_S = 1.0
-REFRESH_S = 60.0
-"""All keys are read again this often, should a message have been missed."""
+UNKNOWN_MAX = 10_000
+AWAY = "users and API keys cannot be checked just now: PostgreSQL is away; try again"
+
+
+class User(msgspec.Struct, frozen=True):
+    """A user as the gateway keeps them in memory. Sessions that began before ``sessions_since`` (ns) have ended."""
+
+    account: int
+    name: str
+    role: str
+    created_at: int
+    blocked: bool
+    sessions_since: int
 
 
 class KeyRing:
-    """All API keys that are in force."""
+    """All users, and all API keys that are in force."""
 
     def __init__(self, history: History, server_key: str) -> None:
         self._history = history
         self._server_key = server_key
         self._found: dict[str, Credential] = {}
+        self._users: dict[int, User] = {}
+        self._sealed: dict[str, tuple[bytes, bytes]] = {}
+        """Each key's secret as it was read, and opened: opening all of them at every load would take long."""
+        self._unknown: dict[str, None] = {}
+        """Keys that were looked up in vain. Once is enough: nobody knows a key's id before it is made."""
+        self._reading = asyncio.Lock()
+        """One read at a time: what was read before a key was ended must not be taken after what was read since."""
         self._loaded = False
         self._second = 0
         self._lookups = 0
         self._log = log.get()
 
+    # --- asking ---
+
+    def peek(self, key: str) -> Credential | None:
+        """The credential of a key, if it is in memory."""
+        return self._found.get(key)
+
+    def peek_user(self, account: int) -> User | None:
+        """The user with this account, if they are in memory."""
+        return self._users.get(account)
+
     async def find(self, key: str) -> Credential | None:
         """The credential of a key, None if there is none. Raises ``ApiError`` 503 if only PostgreSQL could tell."""
         known = self._found.get(key)
-        if known is None and not self._loaded:
-            raise unavailable("API keys cannot be checked just now: PostgreSQL is away; try again")
-        if known is None and len(key) == KEY_CHARS and self._may_look_up():
+        if known is None and is_key(key) and self._may_look_up(key):
             await self.refresh(key)
             known = self._found.get(key)
+            if known is None:
+                self._unknown[key] = None
         return known
 
-    def _may_look_up(self) -> bool:
+    async def find_user(self, account: int) -> User | None:
+        """The user with this account, None if there is none. Raises ``ApiError`` 503 if only PostgreSQL could tell."""
+        known = self._users.get(account)
+        if known is None and self._may_look_up():
+            await self.refresh_user(account)
+            known = self._users.get(account)
+        return known
+
+    def _may_look_up(self, key: str = "") -> bool:
+        if not self._loaded:
+            raise unavailable(AWAY)
+        if key in self._unknown:
+            return False
+        if len(self._unknown) >= UNKNOWN_MAX:
+            self._unknown.clear()
         second = int(time.monotonic())
         if second != self._second:
             self._second, self._lookups = second, 0
         self._lookups += 1
         return self._lookups <= LOOKUPS_A_SECOND
 
+    # --- reading ---
+
     async def refresh(self, key: str) -> None:
         """Read one key again: it may be new, or revoked. Raises ``ApiError`` 503."""
-        rows = await self._history.rows(_in_force().where(api_keys.c.key == key))
-        self._found.pop(key, None)
-        self._take(rows)
+        async with self._reading:
+            rows = await self._history.rows(_in_force(api_keys.c.key == key))
+            self._found.pop(key, None)
+            self._unknown.pop(key, None)
+            self._take(rows)
+
+    async def refresh_user(self, account: int) -> None:
+        """Read one user and their keys again. Raises ``ApiError`` 503."""
+        async with self._reading:
+            found = await self._history.rows(_users().where(users.c.account == account))
+            rows = await self._history.rows(_in_force(api_keys.c.account == account))
+            for key in [one.key for one in self._found.values() if one.account == account]:
+                del self._found[key]
+            self._users.pop(account, None)
+            self._take_users(found)
+            self._take(rows)
 
     async def load(self) -> None:
-        """Read all keys again. Raises ``ApiError`` 503."""
-        rows = await self._history.rows(_in_force())
-        self._found.clear()
-        self._take(rows)
-        self._loaded = True
+        """Read all users and keys again. Raises ``ApiError`` 503."""
+        async with self._reading:
+            found, rows = await self._history.rows(_users()), await self._history.rows(_in_force())
+            self._found.clear()
+            self._users.clear()
+            self._take_users(found)
+            self._take(rows)
+            self._sealed = {key: pair for key, pair in self._sealed.items() if key in self._found}
+            self._loaded = True
 
-    def _take(self, rows: Any) -> None:
+    def _take_users(self, rows: Sequence[Row[Any]]) -> None:
+        for row in rows:
+            blocked = row.blocked_at is not None
+            self._users[row.account] = User(
+                row.account, row.name, row.role, row.created_at, blocked, row.sessions_since
+            )
+
+    def _take(self, rows: Sequence[Row[Any]]) -> None:
         for row in rows:
             try:
-                self._found[row.key] = _credential(row, self._server_key)
+                self._found[row.key] = self._credential(row)
             except CorruptState as error:
                 self._log.error("An API key cannot be used", key=row.key, error=str(error))
 
-    async def listen_forever(self, client: redis.asyncio.Redis) -> None:
-        """Load all keys, then follow what is announced. Whatever was missed while away is loaded again."""
-        while True:
-            try:
-                async with client.pubsub(ignore_subscribe_messages=True) as listener:
-                    await listener.subscribe(keys.KEYS_CHANNEL)
-                    await self._follow(listener)
-            except (RedisError, OSError, ApiError):
-                await asyncio.sleep(RETRY_S)  # Redis or PostgreSQL is away: who follows the logs says so
-
-    async def _follow(self, listener: Any) -> None:
-        while True:
-            await self.load()
-            end = time.monotonic() + REFRESH_S
-            while (left := end - time.monotonic()) > 0:
-                message = await listener.get_message(timeout=min(left, RETRY_S))
-                if message is not None:
-                    await self.refresh(message["data"].decode(errors="replace"))
+    def _credential(self, row: Row[Any]) -> Credential:
+        sealed, secret = self._sealed.get(row.key, (b"", b""))
+        if sealed != row.secret:
+            sealed = bytes(row.secret)
+            secret = open_secret(sealed, self._server_key)
+            self._sealed[row.key] = sealed, secret
+        scopes = frozenset(row.scopes) & frozenset(scopes_of(row.role))  # a role that was taken takes its scope along
+        networks = tuple(ipaddress.ip_network(one) for one in row.allowed_ips)
+        blocked = row.blocked_at is not None
+        return Credential(row.key, row.account, secret, bytes(row.passphrase_hash), scopes, networks, blocked)
 
 
-def _in_force() -> Select[Any]:
-    wanted = (api_keys.c.key, api_keys.c.account, api_keys.c.secret, api_keys.c.passphrase_hash, api_keys.c.scopes)
-    return select(*wanted).where(api_keys.c.revoked_at.is_(None))
+def is_key(text: str) -> bool:
+    """Whether this may be the id of a key that we made; nothing else is looked up."""
+    return len(text) == KEY_CHARS and text.isascii() and text.isalnum()
 
 
-def _credential(row: Row[Any], server_key: str) -> Credential:
-    secret = open_secret(bytes(row.secret), server_key)
-    return Credential(row.key, row.account, secret, bytes(row.passphrase_hash), frozenset(row.scopes))
+def _users() -> Select[Any]:
+    return select(
+        users.c.account, users.c.name, users.c.role, users.c.created_at, users.c.blocked_at, users.c.sessions_since
+    )
+
+
+def _in_force(*conditions: ColumnElement[bool]) -> Select[Any]:
+    names = ("key", "account", "secret", "passphrase_hash", "scopes", "allowed_ips")
+    query = select(*(api_keys.c[name] for name in names), users.c.role, users.c.blocked_at)
+    query = query.join(users, users.c.account == api_keys.c.account)
+    return query.where(api_keys.c.revoked_at.is_(None), *conditions)

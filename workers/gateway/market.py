@@ -125,11 +125,11 @@ class Market:
         if order_id > self._received.get(shard, 0):
             self._received[shard] = order_id
 
-    def touch(self, event: BookEvent, levels: dict[Level, None]) -> None:
-        """Add the price levels that an event, which is not folded yet, is going to change."""
+    def touch(self, event: BookEvent, levels: dict[Level, int]) -> None:
+        """Add the price levels that an event, which is not folded yet, may change, with what they have before."""
         kind = event.__class__
         if kind is Open:
-            levels[event.side, event.price] = None  # type: ignore[union-attr]  # told apart by class, for speed
+            self._touch_level(event.side, event.price, levels)  # type: ignore[union-attr]  # told apart by class, for speed
         elif kind is Match:
             self._touch_order(event.maker_order_id, levels)  # type: ignore[union-attr]
             if event.auction:  # type: ignore[union-attr]
@@ -137,10 +137,14 @@ class Market:
         elif kind is Change or kind is Done:
             self._touch_order(event.order_id, levels)  # type: ignore[union-attr]
 
-    def _touch_order(self, order_id: int, levels: dict[Level, None]) -> None:
+    def _touch_order(self, order_id: int, levels: dict[Level, int]) -> None:
         order = self.book.find(order_id)
         if order is not None:
-            levels[order.side, order.price] = None
+            self._touch_level(order.side, order.price, levels)
+
+    def _touch_level(self, side: Side, price: int, levels: dict[Level, int]) -> None:
+        if (side, price) not in levels:
+            levels[side, price] = self.level(side, price)
 
     def level(self, side: Side, price: int) -> int:
         """The quantity resting at a price."""

@@ -174,9 +174,12 @@ class Desk:
                 raise bad_request("Invalid order id")
             return await self._find_by_client_id(account, own)
         try:
-            return await self._find_by_id(account, from_uuid(reference))
+            number = from_uuid(reference)
         except InvalidInput as error:
             raise bad_request(str(error)) from None
+        if not number:
+            raise order_not_found()
+        return await self._find_by_id(account, number)
 
     async def catch_up(self, account: int) -> None:
         """Come to know what another gateway, if there is one, has answered the account. Raises ``ApiError`` 503."""

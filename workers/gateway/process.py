@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import time
@@ -16,12 +17,14 @@ from redis.exceptions import RedisError
 from shared import keys, log
 from shared.connections import connect_async, open_database_async
 from shared.credentials import server_key
+from shared.default_secrets import check_secrets
 from shared.errors import InvalidSetting
 from shared.settings import Settings
 from workers.gateway import figures
 from workers.gateway.app import create_app, create_gateway
 from workers.gateway.context import Gateway
 from workers.gateway.feed.socket import FeedProtocol
+from workers.gateway.http_protocol import BoundedHttp, close_late
 
 BEAT_S = 1.0
 BEAT_TTL_S = 5
@@ -30,6 +33,9 @@ PING_S = 5.0
 PONG_S = 20.0
 MESSAGE_MAX = 64 * 1024
 KEEP_ALIVE_S = 75
+HANG_UP_S = 5.0
+OTHER_FILES = 2000
+"""Connections of HTTP clients, of servers, and whatever else is open."""
 DRAIN_S = 3
 """How long requests under way may take once the process is told to stop."""
 
@@ -41,6 +47,14 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave them alone."""
         yield
+
+
+def raise_file_limit(sockets: int) -> None:
+    """Let this process have so many sockets open, as far as the system lets us: often it begins with 1024 files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sockets + OTHER_FILES if hard == resource.RLIM_INFINITY else min(hard, sockets + OTHER_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -71,12 +85,14 @@ async def main(number: int, settings: Settings) -> None:
     for name, url in (("MATCHBOX_REDIS_URL", settings.redis_url), ("MATCHBOX_DATABASE_URL", settings.database_url)):
         if not url:
             raise InvalidSetting(f'{name} is not set; "matchbox start" sets it for the processes it starts')
+    check_secrets(settings)
+    raise_file_limit(settings.sockets_max)
     listener = listen(settings)
     client, engine = connect_async(settings.redis_url), open_database_async(settings.database_url)
     gateway = create_gateway(number, settings, client, engine, server_key(settings))
     config = uvicorn.Config(
         create_app(gateway),
-        http="httptools",
+        http=BoundedHttp,
         ws=FeedProtocol,
         lifespan="off",
         log_config=None,
@@ -97,6 +113,7 @@ async def main(number: int, settings: Settings) -> None:
     try:
         await _run(server, listener, gateway, client)
     finally:
+        gateway.people.close()
         await client.aclose()
         await engine.dispose()
 
@@ -109,12 +126,14 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
         for coroutine in (
             gateway.replicas.follow_forever(),
             gateway.replicas.complete_forever(),
-            gateway.keyring.listen_forever(client),
+            gateway.watch.follow_forever(),
+            gateway.watch.look_forever(),
             gateway.inbox.send_forever(),
             gateway.inbox.expire_forever(),
             gateway.hub.tell_forever(),
             gateway.cancel_on_disconnect.keep_for_others_forever(),
             beat_forever(gateway, client),
+            hang_up_forever(server),
         )
     ]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -128,6 +147,13 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
     for task in failed:
         task.result()
     log.get().info("Stopped")
+
+
+async def hang_up_forever(server: Server) -> None:
+    """Look now and then for requests that do not arrive."""
+    while True:
+        await asyncio.sleep(HANG_UP_S)
+        close_late(server.server_state.connections, time.monotonic())
 
 
 async def beat_forever(gateway: Gateway, client: Any) -> None:

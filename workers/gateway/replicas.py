@@ -17,10 +17,12 @@ from shared.messages import (
     Accepted,
     Amended,
     AmendFailed,
+    Blocked,
     CancelAllRequested,
     CancelRequested,
     Closed,
     Duplicate,
+    InstrumentSet,
     LedgerEntry,
     Match,
     Rejected,
@@ -48,7 +50,18 @@ CATCH_UP_S = 2.0
 POLL_S = 0.05
 
 _ANSWERS = frozenset(
-    {Accepted, Duplicate, Rejected, CancelRequested, CancelAllRequested, Transferred, Amended, AmendFailed}
+    {
+        Accepted,
+        Duplicate,
+        Rejected,
+        CancelRequested,
+        CancelAllRequested,
+        Transferred,
+        Amended,
+        AmendFailed,
+        Blocked,
+        InstrumentSet,
+    }
 )
 """Ledger events that answer a request. An amend's may also be the ``closed`` of its order."""
 

@@ -17,9 +17,9 @@ def time_ns(text: str | None, name: str) -> int | None:
     if not text:
         return None
     found = int(text) * SECOND_NS if _SECONDS.fullmatch(text) else _iso_ns(text)
-    if found is None or not 0 <= found <= _LAST_S * SECOND_NS:
+    if found is None:
         raise bad_request(f'{name} "{text[:40]}" is not a time; write 2025-01-31T12:00:00Z, or seconds since 1970')
-    return found
+    return _in_range(found, text, name)
 
 
 def end_ns(text: str | None, name: str) -> int | None:
@@ -35,9 +35,17 @@ def instant_ns(text: str, name: str) -> int:
     """An instant as RFC 3339 has it, to the nanosecond. Raises ``ApiError`` 400 that shows how to write it."""
     found = _INSTANT.fullmatch(text)
     whole = _iso_ns(f"{found[1]}T{found[2]}{found[4].upper()}") if found else None
-    if found is None or whole is None or not 0 <= whole <= _LAST_S * SECOND_NS:
+    if found is None or whole is None:
         raise bad_request(f'{name} "{text[:40]}" is not a time; write it with its offset, as in 2030-01-31T12:00:00Z')
-    return whole + int((found[3] or "")[:9].ljust(9, "0"))
+    return _in_range(whole, text, name) + int((found[3] or "")[:9].ljust(9, "0"))
+
+
+def _in_range(found: int, text: str, name: str) -> int:
+    if not 0 <= found <= _LAST_S * SECOND_NS:
+        raise bad_request(
+            f'{name} "{text[:40]}" is out of range: times here are from 1970-01-01T00:00:00Z to 2200-01-01T00:00:00Z'
+        )
+    return found
 
 
 def _iso_ns(text: str) -> int | None:

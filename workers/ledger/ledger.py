@@ -16,6 +16,8 @@ from shared.errors import RejectReason
 from shared.instrument import MONEY_MAX, money_text
 from shared.messages import (
     AmendRequest,
+    Blocked,
+    BlockRequest,
     Cancel,
     CancelAll,
     CancelAllRequest,
@@ -89,6 +91,8 @@ class Ledger(Settling):
         first = self.orders.first(account, "c" if client_id else "r", client_id or request_id)
         if first is not None:
             return Duplicate(request_id, account, first), []
+        if self.blocks and (refusal := self.blocked(account)):
+            return _rejected(request, refusal)
         instrument = self.instruments.get(request.instrument)
         if instrument is None:
             return _rejected(request, risk.PRODUCT_NOT_FOUND)
@@ -107,7 +111,7 @@ class Ledger(Settling):
 
     def _amend(self, request: AmendRequest) -> Answer:
         refusal = risk.check_sender(request.account, self.shard, self.shards) or risk.check_ids(request.request_id)
-        order = refusal or self._open_order(request)
+        order = refusal or self.blocked(request.account) or self._open_order(request)
         if isinstance(order, Refusal):
             return _rejected(request, order)
         instrument = self.instruments[order.instrument]
@@ -144,7 +148,8 @@ class Ledger(Settling):
 
     def _cancel_all(self, request: CancelAllRequest) -> Answer:
         account, side = request.account, request.side
-        if refusal := risk.check_sender(account, self.shard, self.shards):
+        everyones = not account and bool(request.instrument)
+        if refusal := None if everyones else risk.check_sender(account, self.shard, self.shards):
             return _rejected(request, refusal)
         if request.instrument and request.instrument not in self.instruments:
             return _rejected(request, risk.PRODUCT_NOT_FOUND)
@@ -152,12 +157,26 @@ class Ledger(Settling):
             return _rejected(request, Refusal(RejectReason.INVALID_ORDER, "side must be buy or sell"))
         orders = [
             order
-            for order in self.orders.of(account).values()
+            for order in (self.orders if everyones else self.orders.of(account).values())
             if request.instrument in ("", order.instrument) and side in ("", order.side)
         ]
-        symbols = sorted({order.instrument for order in orders})
+        symbols = [request.instrument] if everyones else sorted({order.instrument for order in orders})
         event = CancelAllRequested(request.request_id, account, symbols, [order.order_id for order in orders])
         return event, [(symbol, CancelAll(account, self.time, side, request.request_id)) for symbol in symbols]
+
+    def _block(self, request: BlockRequest) -> Answer:
+        """Blocks and cancels in one entry: behind it, nothing of the account reaches a book any more."""
+        account, number, reason = request.account, request.request_id, request.reason
+        refusal = risk.check_sender(account, self.shard, self.shards) if account else None
+        refusal = refusal or risk.check_ids(number) or risk.check_reason(reason)
+        if refusal:
+            return _rejected(request, refusal)
+        if not request.blocked:
+            return Blocked(number, account, [], blocked=False, reason=reason), []
+        orders = self.orders.of(account).values()
+        symbols = sorted({order.instrument for order in orders} if account else self.instruments)
+        commands: Sent = [(symbol, CancelAll(account, self.time, "", number)) for symbol in symbols]
+        return Blocked(number, account, symbols, True, reason), commands
 
     def _transfer(self, request: TransferRequest) -> Answer:
         account, currency, amount = request.account, request.currency, request.amount
@@ -174,6 +193,8 @@ class Ledger(Settling):
         """Money in a currency has to fit 64 bits wherever trading takes it, so all of it together has to."""
         if amount == 0:
             return Refusal(RejectReason.INVALID_ORDER, "amount must not be 0")
+        if amount < 0 and (refusal := self.blocked(account)):
+            return refusal
         scale = self.scales.get(currency)
         if scale is None:
             return Refusal(RejectReason.UNKNOWN_CURRENCY, "Currency not found: no product has it")
@@ -202,12 +223,14 @@ class Ledger(Settling):
         CancelRequest: _cancel,
         CancelAllRequest: _cancel_all,
         TransferRequest: _transfer,
+        BlockRequest: _block,
         InstrumentRequest: _instrument,
     }
 
 
 def _rejected(
-    request: OrderRequest | AmendRequest | CancelRequest | CancelAllRequest | TransferRequest, refusal: Refusal
+    request: OrderRequest | AmendRequest | CancelRequest | CancelAllRequest | TransferRequest | BlockRequest,
+    refusal: Refusal,
 ) -> Answer:
     client_id = request.client_id if isinstance(request, OrderRequest | AmendRequest | CancelRequest) else ""
     return rejected(request.request_id, request.account, refusal, client_id), []

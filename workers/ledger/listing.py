@@ -130,6 +130,8 @@ def _decide_new(ledger: LedgerState, request: OrderListRequest) -> list[tuple[Ac
     A rival is held for out of what the other holds, too, and what waits behind a parent out of what that brings
     (holds.py, laws 3 and 4).
     """
+    if refusal := ledger.blocked(request.account):
+        return refusal
     instrument = ledger.instruments.get(request.instrument)
     if instrument is None:
         return risk.PRODUCT_NOT_FOUND

@@ -90,8 +90,23 @@ def check_ids(request_id: str, client_id: str = "") -> Refusal | None:
     return None
 
 
+def check_reason(reason: str) -> Refusal | None:
+    """Whether a kill switch may say this to whom it hits."""
+    if len(reason) > ID_LENGTH_MAX:
+        return invalid(f"reason is longer than {ID_LENGTH_MAX} characters")
+    return None
+
+
 def _shown(number: int) -> str:
     return str(number) if abs(number) < 10**30 else "with more than 30 digits"
+
+
+def blocked_trading(account: int, reason: str) -> Refusal:
+    """The account (0: everyone) is blocked; ``reason`` may be empty."""
+    why = f": {reason}" if reason else ""
+    if account:
+        return Refusal(RejectReason.BLOCKED, f"trading is blocked for this account{why}")
+    return Refusal(RejectReason.BLOCKED, f"trading is halted for everyone, under maintenance{why}")
 
 
 def invalid(message: str) -> Refusal:

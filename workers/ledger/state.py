@@ -20,6 +20,7 @@ from shared.messages import (
     Amended,
     AmendFailed,
     AmendRequested,
+    Blocked,
     Closed,
     Filled,
     HoldFunded,
@@ -34,11 +35,19 @@ from shared.messages import (
 from shared.order_id import SHARD_BITS
 from workers.ledger.accounts import Accounts, Balance, Row
 from workers.ledger.orders import AskedAmend, OpenOrder, OrderIndex, Past
-from workers.ledger.risk import Limits
+from workers.ledger.risk import Limits, Refusal, blocked_trading
 from workers.ledger.settlement import movements, taken_from_hold
 
 FORMAT = 1
 """Version of the snapshot: raised when an older program could not read it, or a field changes its meaning."""
+
+
+class Block(msgspec.Struct, array_like=True, frozen=True):
+    """The kill switch of an account (0: of all) since ``time`` (ns)."""
+
+    account: int
+    reason: str
+    time: int
 
 
 class Snapshot(msgspec.Struct):
@@ -55,6 +64,7 @@ class Snapshot(msgspec.Struct):
     balances: list[Row]
     orders: list[OpenOrder]
     past: list[Past]
+    blocks: list[Block] = []
 
 
 class _Header(msgspec.Struct):
@@ -70,7 +80,8 @@ class LedgerState:
     """The state of account shard ``shard`` of ``shards``: the accounts with ``account % shards == shard``.
 
     ``time`` is the latest stamp (ns), ``count`` the orders accepted so far, ``last_prices`` in ticks, ``scales`` the
-    decimals of each currency, ``supply`` what came in less what went out through this shard, per currency.
+    decimals of each currency, ``supply`` what came in less what went out through this shard, per currency, ``blocks``
+    the kill switches that are on, by account (0: all).
     """
 
     def __init__(self, shard: int, shards: int = 1, limits: Limits | None = None) -> None:
@@ -85,6 +96,7 @@ class LedgerState:
         self.supply: dict[str, int] = {}
         self.accounts = Accounts()
         self.orders = OrderIndex()
+        self.blocks: dict[int, Block] = {}
 
     # --- views ---------------------------------------------------------------------------------
 
@@ -103,6 +115,11 @@ class LedgerState:
     def by_client_id(self, account: int, client_id: str) -> int:
         """The order that the account gave this id, open or closed lately; 0 if there is none."""
         return self.orders.first(account, "c", client_id) or 0
+
+    def blocked(self, account: int) -> Refusal | None:
+        """Why the account may not trade, if so."""
+        block = self.blocks.get(0) or self.blocks.get(account)
+        return None if block is None else blocked_trading(block.account, block.reason)
 
     # --- the primitives ----------------------------------------------------------------------------
 
@@ -203,6 +220,11 @@ class LedgerState:
         self.supply[event.currency] = self.supply.get(event.currency, 0) + event.amount
         self.orders.add_transfer(event.account, event.request_id)
 
+    def _blocked(self, event: Blocked) -> None:
+        self.blocks.pop(event.account, None)
+        if event.blocked:
+            self.blocks[event.account] = Block(event.account, event.reason, self.time)
+
     def _instrument_set(self, event: InstrumentSet) -> None:
         instrument = event.instrument
         self.instruments[instrument.symbol] = instrument
@@ -223,6 +245,7 @@ class LedgerState:
         HoldMoved: _hold_moved,
         HoldFunded: _hold_funded,
         Transferred: _transferred,
+        Blocked: _blocked,
         InstrumentSet: _instrument_set,
         LastPrice: _last_price,
     }
@@ -241,7 +264,7 @@ class LedgerState:
         """The whole state; equal states give equal bytes."""
         snapshot = Snapshot(
             FORMAT, self.shard, self.shards, self.time, self.count, list(self.instruments.values()), self.last_prices,
-            self.supply, self.accounts.rows(), list(self.orders), self.orders.past(),
+            self.supply, self.accounts.rows(), list(self.orders), self.orders.past(), list(self.blocks.values()),
         )  # fmt: skip
         return _encode(snapshot)
 
@@ -263,4 +286,5 @@ class LedgerState:
         ledger.last_prices, ledger.supply = found.last_prices, found.supply
         ledger.accounts = Accounts(found.balances)
         ledger.orders = OrderIndex(found.orders, found.past)
+        ledger.blocks = {block.account: block for block in found.blocks}
         return ledger

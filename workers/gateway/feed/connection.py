@@ -1,11 +1,11 @@
 """What a WebSocket client says, and what is done about it: one table of message types."""
 
-import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from redis.exceptions import RedisError
 
-from workers.gateway.auth import WEBSOCKET_PATH, Caller, claim_of_message, verify
+from workers.gateway.auth import Caller, claim_of_message
 from workers.gateway.context import Gateway
 from workers.gateway.errors import ApiError, unauthorized, unavailable
 from workers.gateway.feed import order_entry
@@ -22,6 +22,8 @@ from workers.gateway.feed.subscriptions import (
     read_wishes,
 )
 from workers.gateway.json_input import decode_object
+from workers.gateway.open_sockets import NOT_ALLOWED
+from workers.gateway.rates import Rate
 from workers.gateway.render import user_uuid
 
 SUBSCRIBE_WAIT_S = 10.0
@@ -29,14 +31,20 @@ SUBSCRIBE_WAIT_S = 10.0
 refused then, mostly never asks again, and hears nothing for ever."""
 _SIGNED = ("signature", "key", "passphrase")
 """Fields of which any says that the client wants to be known."""
+MESSAGES_A_SECOND = 100
+MESSAGES_BURST_S = 20
+"""Subscriptions (each topic counts: a snapshot may go with it), their ends, and nonsense. Orders count elsewhere."""
+TOO_MANY = "Too many messages"
 
 
 class Connection:
     """One client's conversation."""
 
-    def __init__(self, socket: FeedSocket, gateway: Gateway) -> None:
+    def __init__(self, socket: FeedSocket, scope: Any, gateway: Gateway) -> None:
         self._socket = socket
+        self._scope = scope
         self._gateway = gateway
+        self._asked = Rate("Message", MESSAGES_A_SECOND, MESSAGES_BURST_S)
         self._subscriptions = Subscriptions()
         self._caller: Caller | None = None
         self._entry = OrderEntry(socket, gateway)
@@ -61,8 +69,21 @@ class Connection:
             await action(fields)
         except FeedError as failure:
             self._answer(error(failure.message, failure.reason), fields)
+            self._count(1)
         except ApiError as failure:
             self._answer(error(_word(failure), str(failure)) | {"status": int(failure.status)}, fields)
+            if fields.get("type") not in order_entry.ACTIONS:
+                self._count(1)
+
+    def _count(self, topics: int) -> bool:
+        """Whether the client may go on: one that floods us, be it with nonsense, is told so and closed."""
+        try:
+            self._asked.take("", topics)
+        except ApiError as failure:
+            self._socket.send(frame(error(TOO_MANY, str(failure))))
+            self._socket.close(NOT_ALLOWED, "too many messages")
+            return False
+        return True
 
     async def leave(self) -> None:
         """The client is gone. Comes back when what was promised for that is done."""
@@ -82,7 +103,7 @@ class Connection:
 
     async def _subscribe(self, fields: dict[str, object]) -> None:
         wishes = read_wishes(fields)
-        if any(fields.get(name) is not None for name in _SIGNED):
+        if any(fields.get(name) is not None for name in _SIGNED) and not _is_nobody(fields):
             await self._authenticate(fields)
         if any(wish.channel == "user" for wish in wishes):
             self._require_view()
@@ -90,23 +111,38 @@ class Connection:
         if not await replicas.wait_followed(SUBSCRIBE_WAIT_S):
             raise FeedError(SUBSCRIBE_FAILED, f"the feed is not available just now ({replicas.trouble})")
         topics = self._subscriptions.plan(wishes, replicas.markets)
+        if not self._count(1 + len(topics)):
+            return
         self._subscriptions.add(topics)
         self._socket.send(frame(self._subscriptions.answer()))
         self._gateway.hub.add(self._socket, topics)
 
     async def _unsubscribe(self, fields: dict[str, object]) -> None:
+        if not self._count(1):
+            return
         self._gateway.hub.remove(self._socket, self._subscriptions.remove(read_end(fields)))
         self._socket.send(frame(self._subscriptions.answer()))
 
     def _require_view(self) -> None:
         if self._caller is None:
-            raise FeedError(AUTHENTICATION_FAILED, "the user channel needs timestamp, key, passphrase and signature")
+            raise FeedError(
+                AUTHENTICATION_FAILED,
+                "the user channel needs timestamp, key, passphrase and signature, or a session of this host",
+            )
         try:
             self._caller.require("view")
         except ApiError as failure:
             raise FeedError(AUTHENTICATION_FAILED, str(failure)) from None
 
     # --- who it is ---
+
+    def know(self, caller: Caller) -> None:
+        """The session of the handshake says who it is. One socket too many stays unknown, and is told so."""
+        try:
+            self._gateway.sockets.sign_in(self._socket, caller)
+            self._caller = caller
+        except ApiError as failure:
+            self._socket.send(frame(error(AUTHENTICATION_FAILED, str(failure))))
 
     async def _sign_in(self, fields: dict[str, object]) -> None:
         caller = await self._authenticate(fields)
@@ -116,37 +152,38 @@ class Connection:
 
     async def _authenticate(self, fields: dict[str, object]) -> Caller:
         try:
-            claim = claim_of_message(fields)
-            credential = await self._gateway.keyring.find(claim.key)
-            caller = verify(claim, credential, b"GET", WEBSOCKET_PATH, b"", time.time())
+            caller = await self._gateway.gate.signer_of(claim_of_message(fields), self._scope)
+            if self._socket.account not in (0, caller.account):
+                raise FeedError(AUTHENTICATION_FAILED, "this connection belongs to another user; open a new one")
+            self._gateway.sockets.sign_in(self._socket, caller)
         except ApiError as failure:
             raise FeedError(AUTHENTICATION_FAILED, str(failure)) from None
-        if self._socket.account not in (0, caller.account):
-            raise FeedError(AUTHENTICATION_FAILED, "this connection belongs to another user; open a new one")
-        self._socket.account = caller.account
         self._caller = caller
         return caller
 
-    async def _trader(self) -> Caller:
+    def _trader(self) -> Caller:
         """Who trades. Raises ``FeedError`` or ``ApiError`` if nobody may: a key can be revoked meanwhile."""
         if self._caller is None:
             raise FeedError(
                 AUTHENTICATION_FAILED,
                 "sign in first: send type authenticate with timestamp, key, passphrase, signature",
             )
-        if await self._gateway.keyring.find(self._caller.key) is None:
-            raise unauthorized("this API key was revoked: sign in with another one")
+        if not self._gateway.gate.is_good(self._caller):
+            raise unauthorized("this API key or session has ended: sign in with another one")
         self._caller.require("trade")
         return self._caller
 
     # --- trading ---
 
     async def _enter(self, fields: dict[str, object]) -> None:
-        caller = await self._trader()
-        await self._entry.receive(str(fields["type"]), fields, caller.account)
+        caller, kind = self._trader(), str(fields["type"])
+        rates = self._gateway.rates
+        (rates.cancels if kind in order_entry.CANCELS else rates.private).take(caller.account)
+        self._gateway.sockets.note_use(self._socket)
+        await self._entry.receive(kind, fields, caller.account)
 
     async def _set_cancel_on_disconnect(self, fields: dict[str, object]) -> None:
-        caller, enabled = await self._trader(), fields.get("enabled")
+        caller, enabled = self._trader(), fields.get("enabled")
         if not isinstance(enabled, bool):
             raise FeedError(INVALID, "enabled must be true or false")
         promises, session = self._gateway.cancel_on_disconnect, self._entry.session.name
@@ -160,6 +197,11 @@ class Connection:
         except (RedisError, OSError):
             raise unavailable("Redis is away: cancel_on_disconnect may be on or off; send it again") from None
         self._answer({"type": "cancel_on_disconnect", "enabled": enabled}, fields)
+
+
+def _is_nobody(fields: dict[str, object]) -> bool:
+    """Whether a client signs without having a key: coinbase-pro-node does, for channels that need none."""
+    return fields.get("key") == "" and fields.get("passphrase") == ""
 
 
 def _word(failure: ApiError) -> str:

@@ -3,14 +3,16 @@
 FEED = """\
 WEBSOCKET, at / and /ws. One JSON object a message. Whatever cannot be done is answered with
   {"type": "error", "message": few words, "reason": a sentence}, changes nothing, and the socket stays open; only more
-  than 64 KiB in one message (1009), and more than 4 MiB left unread (1008), close it. 1012: connect again.
+  than 64 KiB in one message (1009), and more than 4 MiB left unread or more than 100 messages a second that are no
+  orders (1008), close it. So does the end of the API key or session that it signed in with (1008). 1012: connect again.
+  429 for the handshake: too many are open, or were opened just now; Retry-After says when to come again.
 
 Listening
   {"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["level2", {"name": "ticker", "product_ids": [...]}]}
   full (level3)          received, activate, open, match, change, done; sequence has no gap per product
   level2, level2_batch   snapshot, then l2update: [side, price, size that is there now, "0" if nothing is]
   matches                last_match, then every match
-  ticker, ticker_batch   last trade, best prices, figures of 24 hours
+  ticker, ticker_batch   (also ticker_1000) last trade, best prices, figures of 24 hours
   user (signed)          all of one's own: the messages of full, and pending, amend_refused
   heartbeat              every second: sequence, last_trade_id
   status                 all products and their modes, at once when one changes
@@ -21,7 +23,8 @@ A book from full, on top of GET /products/{id}/book?level=3
            place. So come the next part of an iceberg, and an amended order.
   match    takes size off the maker (with "auction": true off the taker, too, each at its own price); at 0 it is gone.
   change   reason modify_order, and new_price differs from old_price or new_size is larger than old_size: the order is
-           gone, until its open. Else it has the smaller of what it had and new_size.
+           gone, until its open. Else it has the smaller of what it had and new_size: nothing changes where only what
+           an iceberg hides got smaller, which is told, sizes unchanged, so that sequence has no gap.
   done     the order is gone. received and activate change nothing.
 An iceberg is told with the sizes of what it shows, everywhere but in its owner's messages. Limit prices of sleeping
 stops are their owner's business; activate tells stop_type, stop_price and size. match.side is the maker's side. In an
@@ -34,7 +37,7 @@ in a match. received, change and done tell whole sizes, what is hidden included.
   amend_refused  order_id, reason; the order is as it was
 
 Signing in: the fields timestamp, key, passphrase and signature = base64(HMAC-SHA256(secret, timestamp + "GET" +
-"/users/self/verify")), in a subscribe, or alone:
+"/users/self/verify")), in a subscribe, or alone. A page of this host with a session is signed in from the beginning.
   {"type": "authenticate", ...}             -> {"type": "authenticated", "user_id", "profile_id", "scopes"}
 
 Trading, signed in, with scope trade. Each request carries an id of the client's, a string, which its answer or error

@@ -110,16 +110,16 @@ class Hub:
             self.tell_status()
 
     def _tell_events(self, market: Market, listeners: Listeners, number: int, entry: BookEntry) -> list[Level]:
-        """Fold the entry; tell each event while the book is as the event finds it. Answers the levels it touches."""
+        """Fold the entry; tell each event while the book is as the event finds it. Answers the levels it changes."""
         audience = Audience(listeners)
         levels_told = not listeners.by_channel.keys().isdisjoint(_LEVEL_CHANNELS)
-        touched: dict[Level, None] = {}
+        touched: dict[Level, int] = {}
         stamp = iso(entry.time)
         for event in market.steps(number, entry):
             if levels_told:
                 market.touch(event, touched)
             audience.tell(event, market, stamp)
-        return list(touched)
+        return [level for level, before in touched.items() if market.level(*level) != before]
 
     def _tell_levels(self, market: Market, listeners: Listeners, touched: list[Level]) -> None:
         if listeners.of("level2"):

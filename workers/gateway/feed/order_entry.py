@@ -16,7 +16,7 @@ from workers.gateway.feed.messages import Message, error, frame
 from workers.gateway.feed.session import UNDER_WAY_MAX, Session
 from workers.gateway.feed.socket import FeedSocket
 from workers.gateway.feed.subscriptions import INVALID, FeedError
-from workers.gateway.json_input import refuse_unknown, text_field
+from workers.gateway.json_input import narrowing_field, refuse_unknown, text_field
 from workers.gateway.orders import Desk
 
 ID_CHARS_MAX = 128
@@ -126,7 +126,8 @@ async def cancel(desk: Desk, account: int, fields: Fields) -> Message:
 async def cancel_all(desk: Desk, account: int, fields: Fields) -> Message:
     """``cancel_all``: all open orders of the account, or those of a product and/or side; answers their ids."""
     refuse_unknown(fields, ("product_id", "side"), "a cancel_all", "product_id, side")
-    canceled = await desk.cancel_all(account, text_field(fields, "product_id"), text_field(fields, "side"))
+    product_id, side = narrowing_field(fields, "product_id"), narrowing_field(fields, "side")
+    canceled = await desk.cancel_all(account, product_id, side)
     return {"type": "cancel_all_result", "order_ids": canceled}
 
 
@@ -137,6 +138,7 @@ ACTIONS: dict[str, Callable[[Desk, int, Fields], Awaitable[Any]]] = {
     "cancel": cancel,
     "cancel_all": cancel_all,
 }
+CANCELS = frozenset({"cancel", "cancel_all"})
 
 
 def _with_type(fields: Fields, name: str) -> Fields:

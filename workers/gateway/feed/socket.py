@@ -53,6 +53,11 @@ class FeedSocket:
         self._transport = transport
         self._closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed by us."""
+        return self._closed
+
     def send(self, data: bytes) -> None:
         """Send a frame. Who does not read is told so and cut off, rather than kept in memory."""
         if self._closed or self._transport.is_closing():

@@ -12,8 +12,10 @@ from shared.errors import MatchboxError
 WITH_PRODUCTS = ("full", "level2", "level2_batch", "matches", "ticker", "ticker_batch", "user", "heartbeat")
 WITHOUT_PRODUCTS = ("status",)
 CHANNELS = (*WITH_PRODUCTS, *WITHOUT_PRODUCTS)
-_ALIASES = {"level3": "full"}
+_ALIASES = {"level3": "full", "ticker_1000": "ticker_batch"}
 _DEFAULT = "full"
+TOPICS_MAX = 1000
+"""Subscriptions of one connection: channels times products."""
 
 SUBSCRIBE_FAILED = "Failed to subscribe"
 AUTHENTICATION_FAILED = "Authentication Failed"
@@ -92,9 +94,12 @@ class Subscriptions:
         return iter(list(self._topics))
 
     def plan(self, wishes: list[Wish], known: Collection[str]) -> list[Topic]:
-        """The topics that are new. Raises ``FeedError`` if any wish cannot be met; then nothing is new."""
+        """The topics that are new. Raises ``FeedError`` if any wish cannot be met; then nothing is new.
+
+        Every wish is looked at once, however often it is repeated.
+        """
         wanted: dict[Topic, None] = {}
-        for wish in wishes:
+        for wish in dict.fromkeys(wishes):
             if wish.channel in WITHOUT_PRODUCTS:
                 wanted[wish.channel, ""] = None
                 continue
@@ -107,7 +112,10 @@ class Subscriptions:
                 if product not in known:
                     raise FeedError(SUBSCRIBE_FAILED, f'"{product[:40]}" is not a valid product')
                 wanted[wish.channel, product] = None
-        return [topic for topic in wanted if topic not in self._topics]
+        new = [topic for topic in wanted if topic not in self._topics]
+        if len(self._topics) + len(new) > TOPICS_MAX:
+            raise FeedError(SUBSCRIBE_FAILED, f"at most {TOPICS_MAX} subscriptions of one connection; open another")
+        return new
 
     def add(self, topics: list[Topic]) -> None:
         """Remember new topics."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, get
 from litestar.params import Parameter
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, Row
 
 from shared.errors import InvalidInput
 from shared.order_id import from_uuid, to_uuid
@@ -12,7 +12,7 @@ from shared.schema import fills as fills_table
 from shared.schema import movements
 from workers.gateway.context import Gateway
 from workers.gateway.errors import ApiError, bad_request
-from workers.gateway.paging import row_number
+from workers.gateway.paging import Page, row_number
 from workers.gateway.render import account_uuid, decimal_text, iso, rate_text, user_uuid
 from workers.gateway.rest.answers import (
     AccountAnswer,
@@ -22,13 +22,16 @@ from workers.gateway.rest.answers import (
     LedgerAnswer,
     LedgerDetails,
     ProductFees,
+    ProfileAnswer,
     TransferAnswer,
     account_answer,
     fill_answer,
+    profile_answer,
 )
 from workers.gateway.rest.query import After, Before, End, Limit, ProductFilter, Start, known_product, page_of
 from workers.gateway.times import end_ns, time_ns
 from workers.ledger.accounts import Balance
+from workers.ledger.orders import OpenOrder
 
 _NOTHING = Balance()
 _TAGS = ["accounts"]
@@ -108,19 +111,38 @@ def _details(kind: str, reference: str) -> LedgerDetails:
 
 
 @get("/accounts/{account_id:str}/holds", tags=_TAGS, security=_SIGNED)
-async def holds(request: AnyRequest, gateway: Gateway, account_id: str) -> list[HoldAnswer]:
+async def holds(
+    request: AnyRequest,
+    gateway: Gateway,
+    account_id: str,
+    limit: Limit = 100,
+    before: Before = None,
+    after: After = None,
+) -> Response[list[HoldAnswer]]:
     """What the open orders hold of a balance, newest first."""
     caller = await gateway.authenticate(request, "view")
     currency = _currency(gateway, caller.account, account_id)
-    scale = gateway.replicas.scales[currency]
+    scale, page = gateway.replicas.scales[currency], page_of(limit, before, after)
+    found = [
+        order
+        for order in gateway.replicas.ledger(caller.account).open_orders(caller.account)
+        if order.hold and currency == _held_currency(order) and page.holds(order.order_id)
+    ]
+    if not page.ascending:
+        found.reverse()
+    cut = page.cut(found[: page.limit + 1], lambda order: order.order_id)
     answers = []
-    for order in reversed(list(gateway.replicas.ledger(caller.account).open_orders(caller.account))):
-        base, _, quote = order.instrument.partition("-")
-        if order.hold and currency == (quote if order.side == "buy" else base):
-            number = to_uuid(order.order_id)
-            amount = decimal_text(order.hold, scale)
-            answers.append(HoldAnswer(number, account_id, iso(order.time), amount, "order", number))
-    return answers
+    for order in cut.items:
+        number = to_uuid(order.order_id)
+        answers.append(
+            HoldAnswer(number, account_id, iso(order.time), decimal_text(order.hold, scale), "order", number)
+        )
+    return Response(answers, headers=cut.headers())
+
+
+def _held_currency(order: OpenOrder) -> str:
+    base, _, quote = order.instrument.partition("-")
+    return quote if order.side == "buy" else base
 
 
 @get("/accounts/{account_id:str}/transfers", tags=_TAGS, security=_SIGNED)
@@ -157,6 +179,17 @@ async def transfers(
     return await _transfers(gateway, caller.account, limit, before, after, *conditions)
 
 
+@get("/transfers/{transfer_id:str}", tags=_TAGS, security=_SIGNED)
+async def transfer(request: AnyRequest, gateway: Gateway, transfer_id: str) -> TransferAnswer:
+    """One deposit or withdrawal."""
+    caller = await gateway.authenticate(request, "view")
+    gateway.replicas.require()
+    found = await gateway.history.transfers(caller.account, Page(1), movements.c.reference == transfer_id)
+    if not found:
+        raise ApiError(404, "NotFound")
+    return _transfer_answer(gateway, found[0])
+
+
 async def _transfers(
     gateway: Gateway,
     account_number: int,
@@ -168,22 +201,21 @@ async def _transfers(
     gateway.replicas.require()
     page = page_of(limit, before, after)
     cut = page.cut(await gateway.history.transfers(account_number, page, *conditions), row_number("movement_id"))
-    scales = gateway.replicas.scales
-    answers = [
-        TransferAnswer(
-            id=row.reference,
-            type="deposit" if row.amount > 0 else "withdraw",
-            created_at=iso(row.time),
-            completed_at=iso(row.time),
-            account_id=account_uuid(account_number, row.currency),
-            user_id=user_uuid(account_number),
-            amount=decimal_text(abs(row.amount), scales[row.currency]),
-            currency=row.currency,
-            details={},
-        )
-        for row in cut.items
-    ]
-    return Response(answers, headers=cut.headers())
+    return Response([_transfer_answer(gateway, row) for row in cut.items], headers=cut.headers())
+
+
+def _transfer_answer(gateway: Gateway, row: Row[Any]) -> TransferAnswer:
+    return TransferAnswer(
+        id=row.reference,
+        type="deposit" if row.amount > 0 else "withdraw",
+        created_at=iso(row.time),
+        completed_at=iso(row.time),
+        account_id=account_uuid(row.account, row.currency),
+        user_id=user_uuid(row.account),
+        amount=decimal_text(abs(row.amount), gateway.replicas.scales[row.currency]),
+        currency=row.currency,
+        details={},
+    )
 
 
 @get("/fills", tags=_TAGS, security=_SIGNED)
@@ -238,4 +270,22 @@ async def fees(request: AnyRequest, gateway: Gateway) -> FeesAnswer:
     )
 
 
-ROUTES = [accounts, account, ledger, holds, account_transfers, transfers, fills, fees]
+@get("/profiles", tags=_TAGS, security=_SIGNED)
+async def profiles(request: AnyRequest, gateway: Gateway) -> list[ProfileAnswer]:
+    """The caller's profiles: there is one a user."""
+    caller = await gateway.authenticate(request, "view")
+    return [profile_answer(caller.account)]
+
+
+@get("/profiles/{profile_id:str}", tags=_TAGS, security=_SIGNED)
+async def profile(request: AnyRequest, gateway: Gateway, profile_id: str) -> ProfileAnswer:
+    """The caller's profile."""
+    caller = await gateway.authenticate(request, "view")
+    if profile_id != user_uuid(caller.account):
+        raise ApiError(404, "NotFound")
+    return profile_answer(caller.account)
+
+
+ROUTES = [
+    accounts, account, ledger, holds, account_transfers, transfers, transfer, fills, fees, profiles, profile,
+]  # fmt: skip

@@ -132,6 +132,17 @@ class TransferAnswer(msgspec.Struct):
     details: dict[str, str]
 
 
+class ProfileAnswer(msgspec.Struct):
+    """A part of a user's accounts with orders of its own; here a user has one."""
+
+    id: str
+    user_id: str
+    name: str
+    active: bool
+    is_default: bool
+    has_margin: bool
+
+
 class ProductFees(msgspec.Struct):
     """Fee rates of one product."""
 
@@ -213,3 +224,9 @@ def account_answer(account: int, currency: str, scale: int, balance: Balance) ->
         profile_id=user_uuid(account),
         trading_enabled=True,
     )
+
+
+def profile_answer(account: int) -> ProfileAnswer:
+    """The one profile of a user."""
+    user = user_uuid(account)
+    return ProfileAnswer(user, user, "default", active=True, is_default=True, has_margin=False)

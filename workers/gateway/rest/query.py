@@ -7,7 +7,7 @@ from typing import Annotated
 from litestar.params import Parameter
 
 from workers.gateway.errors import bad_request, product_not_found
-from workers.gateway.json_input import decode_object, text_field
+from workers.gateway.json_input import decode_object, narrowing_field
 from workers.gateway.paging import LIMIT_MAX, Page, cursor_of
 
 Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MAX, description="items a page")]
@@ -37,7 +37,8 @@ def side_of(body: bytes, side: str | None) -> str:
 
 
 def _one_of(body: bytes, name: str, asked: str | None) -> str:
-    named = text_field(decode_object(body), name) if body.strip() else ""
+    narrowing_field({name: asked}, name)
+    named = narrowing_field(decode_object(body), name) if body.strip() else ""
     if asked and named and asked != named:
         raise bad_request(f"{name} of the query and of the body differ")
     return asked or named

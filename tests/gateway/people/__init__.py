@@ -1,0 +1,1 @@
+"""Users, sessions, keys and admins, on one cluster."""
