@@ -7,7 +7,7 @@ import pytest
 
 from shared.messages import decode_ledger_entry
 from tests.gateway.ear import Ear
-from tests.ledger.recording import LOG, SHARD, SHARDS
+from tests.ledger.recording import SHARD, SHARDS, files_of
 from workers.gateway.feed.balances import standing
 from workers.gateway.feed.hub import Hub
 from workers.gateway.render import account_uuid
@@ -17,10 +17,10 @@ from workers.ledger.ledger import Ledger
 class Bank:
     """A ledger that follows the log, and the hub that tells of it."""
 
-    def __init__(self):
+    def __init__(self, version="v2"):
         self.ledger = Ledger(SHARD, SHARDS)
         self.hub = Hub({})
-        self.entries = LOG.read_bytes().splitlines()
+        self.entries = files_of(version)[0].read_bytes().splitlines()
 
     def run(self, count=10**9) -> Iterator[None]:
         """Fold the next entries, one by one."""
@@ -48,9 +48,10 @@ def pair(message):
 
 
 @pytest.mark.parametrize("account", [2, 4])
-def test_a_listener_has_its_balances_after_every_entry(account):
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_listener_has_its_balances_after_every_entry(version, account):
     """From how they stand and what is told then: each balance is right after each entry, told once, and its own."""
-    bank, ear = Bank(), Ear(account)
+    bank, ear = Bank(version), Ear(account)
     list(bank.run(40))
     mirror = {one["currency"]: pair(one) for one in standing(bank.ledger, account, [""])}
     bank.hub.add(ear, [("balance", "")])
