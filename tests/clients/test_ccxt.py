@@ -234,3 +234,14 @@ def test_an_amend_through_ccxt(cluster, alice):
     answer = alice.fetch2(f"orders/{order['id']}", ["private"], "PATCH", {"price": "11.00", "size": "0.4"})
     assert (answer["id"], answer["price"], answer["size"]) == (order["id"], "11.00", "0.40000000")
     assert alice.fetch_order(order["id"])["price"] == 11
+
+
+def test_test_money_of_a_ccxt_user(alice):
+    """Deposited by the dialect's route, withdrawn by ccxt's own method; more than there is is InsufficientFunds."""
+    alice.private_post_deposits_payment_method({"currency": "USD", "amount": 500, "payment_method_id": "any"})
+    assert alice.fetch_balance()["USD"]["free"] == 10_500
+    gone = alice.withdraw("USD", 10_400.5, "any-address-will-do")
+    assert (gone["type"], gone["currency"], gone["amount"]) == ("withdrawal", "USD", 10_400.5)
+    assert alice.fetch_balance()["USD"]["free"] == 99.5
+    with pytest.raises(ccxt.InsufficientFunds):
+        alice.withdraw("USD", 100, "any-address-will-do")
