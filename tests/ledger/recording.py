@@ -1,26 +1,41 @@
-"""Makes the recorded log that every later version has to understand: ``python -m tests.ledger.recording``.
+"""Records a ledger's log, its final state and what that says, for later versions to recover.
 
-Run it only to record a new format beside the old ones; a recording is never made again.
+    python -m tests.ledger.recording VERSION
+
+Run once per version of the log or snapshot format, and when there is a new kind of event. A recorded version is never
+recorded again: its promise is that whatever comes later still reads it.
 """
 
 import json
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from shared import keys
 from shared.instrument import Instrument, make_instrument
-from shared.messages import CancelAllRequest, CancelRequest, OrderRequest, TransferRequest
+from shared.messages import BlockRequest, CancelAllRequest, CancelRequest, OrderRequest, TransferRequest, decode_request
+from tests.audit.features import Features
 from tests.ledger.world import World
 from workers.ledger.ledger import Ledger
 from workers.ledger.risk import Limits
 
 DATA = Path(__file__).parent / "data"
-LOG, SNAPSHOT, FACTS = (DATA / f"ledger-{name}" for name in ("log-v1.jsonl", "snapshot-v1.json", "facts-v1.json"))
 SHARD, SHARDS = 0, 2
 
 
+def files_of(version: str) -> tuple[Path, Path, Path]:
+    """Log, snapshot and facts of a recorded version."""
+    return (
+        DATA / f"ledger-log-{version}.jsonl", DATA / f"ledger-snapshot-{version}.json",
+        DATA / f"ledger-facts-{version}.json",
+    )  # fmt: skip
+
+
 def facts(ledger: Ledger) -> dict[str, Any]:
-    """What a ledger is, in words that no later version changes."""
+    """What a ledger is, in words that no later version changes; it may add some."""
     return {
         "time": ledger.time,
         "count": ledger.count,
@@ -34,6 +49,11 @@ def facts(ledger: Ledger) -> dict[str, Any]:
         "modes": {symbol: instrument.mode for symbol, instrument in ledger.instruments.items()},
         "scales": ledger.scales,
         "past": [[one.account, one.kind, one.id, one.order_id] for one in ledger.orders.past()],
+        "orders": {
+            str(one.order_id): {name: msgspec.to_builtins(getattr(one, name)) for name in one.__struct_fields__}
+            for one in ledger.orders
+        },
+        "blocks": [[one.account, one.reason, one.time] for one in ledger.blocks.values()],
     }
 
 
@@ -90,15 +110,40 @@ def _request(rnd: random.Random, step: int, account: int, world: World) -> Any:
     return TransferRequest(f"t{step}", account, rnd.choice(("USD", "BTC", "DOGE")), rnd.randint(-(10**10), 10**12))
 
 
-def main() -> None:
-    """Write the recording."""
-    world = flow(seed=20250101, steps=420)
-    ledger = world.ledgers[SHARD]
-    LOG.write_bytes(b"".join(line + b"\n" for line in world.logs[SHARD]))
-    SNAPSHOT.write_bytes(ledger.dump())
-    lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in facts(ledger).items())
-    FACTS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+class Everything(Features):
+    """Orders, lists, amends and modes of all kinds, and besides: requests that are repeated, accounts that are blocked.
+
+    Of shard 0, which has the accounts 2 and 4.
+    """
+
+    def _request(self, number: int) -> None:
+        if number % 50 in (20, 30):
+            blocked = number % 50 == 20
+            self._send(SHARD, BlockRequest(f"b{number}", 2 if number % 100 < 50 else 0, blocked, "a reason"))
+        if number % 25 == 10 and number > 50:
+            asked = map(decode_request, self._streams[keys.inbox(SHARD)])
+            self._send(SHARD, self._rng.choice([one for one in asked if isinstance(one, OrderRequest)]))
+        if number % 40 == 30:
+            self._send(SHARD, TransferRequest(f"t{number}", 4, "USD", self._rng.choice((-(10**10), 10**9))))
+        super()._request(number)
+
+
+def everything() -> Everything:
+    """What the newest recording is made of."""
+    return Everything(seed=20252325, count=629, shards=SHARDS, finish=False)
+
+
+def record(version: str) -> None:
+    """Write the three files of a version."""
+    log, snapshot, words = files_of(version)
+    if log.exists():
+        raise SystemExit(f"{log.name} is recorded already; choose a new version")
+    tag = everything().ledgers[SHARD]
+    log.write_bytes(b"".join(line + b"\n" for line in tag.log))
+    snapshot.write_bytes(tag.handler.ledger.dump())
+    lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in facts(tag.handler.ledger).items())
+    words.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":
-    main()
+    record(sys.argv[1])
