@@ -319,3 +319,14 @@ def _answers(exchange):
         return exchange.load_markets()
     except ccxt.NetworkError:
         return None
+
+
+def test_test_money_of_a_ccxt_user(alice):
+    """Deposited by the dialect's route, withdrawn by ccxt's own method; more than there is is InsufficientFunds."""
+    alice.private_post_deposits_payment_method({"currency": "USD", "amount": 500, "payment_method_id": "any"})
+    assert alice.fetch_balance()["USD"]["free"] == 10_500
+    gone = alice.withdraw("USD", 10_400.5, "any-address-will-do")
+    assert (gone["type"], gone["currency"], gone["amount"]) == ("withdrawal", "USD", 10_400.5)
+    assert alice.fetch_balance()["USD"]["free"] == 99.5
+    with pytest.raises(ccxt.InsufficientFunds):
+        alice.withdraw("USD", 100, "any-address-will-do")

@@ -190,7 +190,9 @@ async def transfer(request: AnyRequest, gateway: Gateway, transfer_id: str) -> T
     """One deposit or withdrawal."""
     caller = await gateway.authenticate(request, "view")
     gateway.replicas.require()
-    found = await gateway.history.transfers(caller.account, Page(1), movements.c.reference == transfer_id)
+    is_text = transfer_id.isprintable()  # PostgreSQL takes no U+0000
+    mine = movements.c.reference == transfer_id
+    found = await gateway.history.transfers(caller.account, Page(1), mine) if is_text else []
     if not found:
         raise ApiError(404, "NotFound")
     return _transfer_answer(gateway, found[0])
