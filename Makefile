@@ -5,7 +5,7 @@
 #   make build   install, and build the compiled order book anew if its source has changed
 #   make check   format, lint, types, fast tests
 #   make clients install the JavaScript clients that "make test" tries, where there is npm
-#   make peers   install the order books that "matchbox bench core" is compared with
+#   make peers   install what "matchbox bench" is compared with: other order books, bare web frameworks
 #   make lock    pin the dependencies anew, with hashes
 
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3 python; do \
@@ -73,7 +73,7 @@ $(JAVASCRIPT)/node_modules/.installed: $(JAVASCRIPT)/package-lock.json
 	elif cd $(JAVASCRIPT) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; then touch node_modules/.installed; \
 	else echo "npm cannot install: the tests of JavaScript clients will be skipped"; fi
 
-# The order books that "matchbox bench core" is compared with.
+# What "matchbox bench core" and "matchbox bench gateway" are compared with.
 peers: $(INSTALLED)
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-build-isolation --editable ".[peers]"
 

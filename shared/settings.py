@@ -54,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "auto"
     max_open_orders: Annotated[Count, Meta(description="open orders per account")] = 10_000
     max_notional: Annotated[str, Meta(description="largest value of one order, in the quote currency")] = "100000000"
+    max_funds: Annotated[
+        str, Meta(description="balance up to which users may give themselves test money, in each currency; 0: none")
+    ] = "1000000"
     fast_delay_ms: Annotated[Millis, Meta(description="pusher, live updates: pause between rounds")] = 20
     fast_batch: Annotated[Count, Meta(description="pusher, live updates: entries a round")] = 2000
     slow_delay_ms: Annotated[Millis, Meta(description="pusher, PostgreSQL: pause between rounds")] = 100
@@ -131,13 +134,20 @@ def _checked(values: dict[str, Any]) -> Settings:
     _check_url("database_url", found.database_url, DATABASE_SCHEMES)
     if 0 < len(found.server_key) < SERVER_KEY_CHARS_MIN:
         raise InvalidSetting(f"{PREFIX}SERVER_KEY: it needs at least {SERVER_KEY_CHARS_MIN} random characters")
+    _check_decimal("max_notional", found.max_notional, may_be_zero=False)
+    _check_decimal("max_funds", found.max_funds, may_be_zero=True)
+    return found
+
+
+def _check_decimal(name: str, text: str, *, may_be_zero: bool) -> None:
     try:
-        is_possible = decimal_of(found.max_notional, "") > 0
+        value = decimal_of(text, name)
+        is_possible = value >= 0 if may_be_zero else value > 0
     except InvalidInput:
         is_possible = False
     if not is_possible:
-        raise InvalidSetting(f'{PREFIX}MAX_NOTIONAL="{found.max_notional}": write a decimal number above 0')
-    return found
+        bound = "not below 0" if may_be_zero else "above 0"
+        raise InvalidSetting(f'{PREFIX}{name.upper()}="{text}": write a decimal number {bound}')
 
 
 def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:

@@ -1,23 +1,21 @@
 """ccxt's ``coinbaseexchange``, unchanged but for the URL: what a bot does, and each error it must understand."""
 
+import asyncio
+import os
+import subprocess
+import sys
 import time
 
 import ccxt
 import msgspec
 import pytest
 
-from tests.clients.exchanges import ccxt_of
-from tests.harness import BTC_USD
+from tests.clients.exchanges import async_ccxt_of, ccxt_of
+from tests.clients.waiting import until
+from tests.harness import BTC_USD, ROOT, free_port
+from tests.servers import _die_with_parent
 
 pytestmark = pytest.mark.slow
-
-
-def until(check, timeout_s=10.0):
-    end = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture
@@ -70,7 +68,7 @@ def test_market_data_of_a_trade(cluster, alice, bob):
     assert (ticker["bid"], ticker["ask"], ticker["close"]) == (150.25, 200.5, 200.5)
     trade = alice.fetch_trades("BTC/USD")[-1]
     assert (trade["price"], trade["amount"], trade["side"]) == (200.5, 0.5, "buy")
-    until(lambda: alice.fetch_ohlcv("BTC/USD", "1m"))
+    until(lambda: alice.fetch_ohlcv("BTC/USD", "1m")[-1:] and alice.fetch_ohlcv("BTC/USD", "1m")[-1][4] == 200.5)
     candles = alice.fetch_ohlcv("BTC/USD", "1d", since=alice.milliseconds() - 5 * 86_400_000, limit=7)
     assert candles[-1][4] == 200.5
     assert alice.fetch_tickers()["BTC/USD"]["last"] == 200.5
@@ -234,3 +232,101 @@ def test_an_amend_through_ccxt(cluster, alice):
     answer = alice.fetch2(f"orders/{order['id']}", ["private"], "PATCH", {"price": "11.00", "size": "0.4"})
     assert (answer["id"], answer["price"], answer["size"]) == (order["id"], "11.00", "0.40000000")
     assert alice.fetch_order(order["id"])["price"] == 11
+
+
+def test_the_other_methods(cluster, alice, bob):
+    """What else ccxt says that it can do here: each gives what its name says."""
+    assert {account["code"] for account in alice.fetch_accounts()} == {"BTC", "ETH", "USD"}
+    assert {"BTC", "ETH", "USD"} <= alice.fetch_currencies().keys()
+    rests = alice.create_limit_sell_order("BTC/USD", 0.3, 150)
+    stops = [
+        alice.create_stop_order("BTC/USD", "limit", "sell", 0.1, 80, 81),
+        alice.create_stop_limit_order("BTC/USD", "sell", 0.1, 80, 81),
+        alice.create_stop_market_order("BTC/USD", "sell", 0.1, 81),
+    ]
+    assert [stop["triggerPrice"] for stop in stops] == [81, 81, 81]
+    assert until(lambda: alice.fetch_l2_order_book("BTC/USD")["asks"]) == [[150, 0.3]]
+    assert alice.fetch_order_book("BTC/USD", None, {"level": 3})["asks"] == [[150, 0.3]]
+    bob.create_limit_buy_order("BTC/USD", 0.1, 150)  # a market order goes a tenth beyond the last trade at most
+    until(lambda: alice.fetch_order(rests["id"])["filled"] == 0.1)
+    edited = alice.edit_order(rests["id"], "BTC/USD", "limit", "sell", 0.2, 151)
+    assert (alice.fetch_order(rests["id"])["status"], edited["price"], edited["amount"]) == ("canceled", 151, 0.2)
+    taken = bob.create_market_buy_order("BTC/USD", 0.2)
+    until(lambda: bob.fetch_order(taken["id"])["status"] == "closed")
+    assert [order["id"] for order in alice.fetch_closed_orders("BTC/USD")] == [edited["id"], rests["id"]][::-1]
+    for found in (
+        alice.fetch_deposits_withdrawals("BTC"),
+        alice.fetch_transactions("BTC"),
+        alice.fetch_deposits("BTC"),
+    ):
+        assert [(one["type"], one["amount"]) for one in found] == [("deposit", 10)]
+    assert alice.fetch_withdrawals("BTC") == []
+
+
+def test_the_life_of_an_order_with_asyncio(cluster):
+    """The asynchronous client, many requests at once."""
+
+    async def life():
+        exchange = async_ccxt_of(cluster, cluster.user(USD="10000"))
+        try:
+            orders = await asyncio.gather(
+                *(exchange.create_order("ETH/USD", "limit", "buy", 1, 10 + number) for number in range(20))
+            )
+            assert (await exchange.fetch_balance())["USD"]["used"] == sum(range(10, 30))
+            fetched = await asyncio.gather(*(exchange.fetch_order(order["id"]) for order in orders))
+            assert [order["price"] for order in fetched] == list(range(10, 30))
+            await asyncio.gather(*(exchange.cancel_order(order["id"]) for order in orders[:10]))
+            assert len(await exchange.fetch_open_orders("ETH/USD")) == 10
+            with pytest.raises(ccxt.InsufficientFunds):
+                await exchange.create_order("ETH/USD", "limit", "buy", 1000, 1000)
+        finally:
+            await exchange.cancel_all_orders()
+            await exchange.close()
+
+    asyncio.run(life())
+
+
+def test_too_many_requests(cluster):
+    """Above the rate a bot gets RateLimitExceeded, which says when to come again, and can then go on."""
+    settings = cluster.settings.with_changes(port=free_port(), private_rate=5)
+    gateway = subprocess.Popen(
+        [sys.executable, "-m", "workers.gateway", "9"],
+        cwd=ROOT, env=os.environ | settings.environment(), stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent(),  # noqa: PLW1509
+    )  # fmt: skip
+    try:
+        exchange = ccxt_of(cluster, cluster.user(USD="10"))
+        exchange.urls["api"] = dict.fromkeys(("public", "private"), f"http://127.0.0.1:{settings.port}")
+        until(lambda: _answers(exchange))
+        for _ in range(10):  # two seconds' worth
+            exchange.fetch_balance()
+        with pytest.raises(ccxt.RateLimitExceeded, match="Private rate limit exceeded: 5 a second"):
+            _until_refused(exchange)
+        assert int(exchange.last_response_headers["Retry-After"]) >= 1
+        time.sleep(1)
+        assert exchange.fetch_balance()["USD"]["total"] == 10
+    finally:
+        gateway.terminate()
+        gateway.wait()
+
+
+def _until_refused(exchange):
+    for _ in range(20):
+        exchange.fetch_balance()
+
+
+def _answers(exchange):
+    try:
+        return exchange.load_markets()
+    except ccxt.NetworkError:
+        return None
+
+
+def test_test_money_of_a_ccxt_user(alice):
+    """Deposited by the dialect's route, withdrawn by ccxt's own method; more than there is is InsufficientFunds."""
+    alice.private_post_deposits_payment_method({"currency": "USD", "amount": 500, "payment_method_id": "any"})
+    assert alice.fetch_balance()["USD"]["free"] == 10_500
+    gone = alice.withdraw("USD", 10_400.5, "any-address-will-do")
+    assert (gone["type"], gone["currency"], gone["amount"]) == ("withdrawal", "USD", 10_400.5)
+    assert alice.fetch_balance()["USD"]["free"] == 99.5
+    with pytest.raises(ccxt.InsufficientFunds):
+        alice.withdraw("USD", 100, "any-address-will-do")

@@ -20,7 +20,7 @@ def run(cluster):
 
     def go(scenario):
         async def all_of_it():
-            pair = [pro_ccxt_of(cluster, cluster.user(USD="10000", BTC="10")) for _ in range(2)]
+            pair = [pro_ccxt_of(cluster, cluster.user(USD="10000", BTC="10", ETH="10")) for _ in range(2)]
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     await asyncio.gather(*(one.load_markets() for one in pair))
@@ -127,6 +127,26 @@ def test_watch_trades_and_ticker(run):
         await until(lambda: [t for t in alice.trades["BTC/USD"] if (t["price"], t["amount"]) == (120, 0.25)])
         last = await until(lambda: (found := alice.tickers["BTC/USD"])["last"] == 120 and found)
         assert (last["ask"], last["askVolume"]) == (120, 0.75)
+
+    run(scenario)
+
+
+def test_watch_several_products_at_once(run):
+    """Tickers and books of two products over one subscription each."""
+
+    async def scenario(alice, bob):
+        symbols = ["BTC/USD", "ETH/USD"]
+        watchers = [
+            asyncio.create_task(one(symbols)) for one in (alice.watch_tickers, alice.watch_order_book_for_symbols)
+        ]
+        await started(watchers[0])
+        for symbol in symbols:
+            await bob.create_order(symbol, "limit", "sell", 1, 125)
+            await alice.create_order(symbol, "limit", "buy", 0.25, 125)
+        await asyncio.gather(*watchers)
+        for symbol in symbols:
+            await until(lambda symbol=symbol: alice.tickers.get(symbol, {}).get("last") == 125)
+            await until(lambda symbol=symbol: _rows(alice.orderbooks[symbol]["asks"]) == [[125, 0.75]])
 
     run(scenario)
 

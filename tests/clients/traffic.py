@@ -14,6 +14,8 @@ from tests.harness import Cluster, Trader
 PRODUCT = "ETH-USD"
 RESTING_MAX = 400
 """Orders of one trader that may wait; beyond it the oldest is canceled."""
+WAITING_MAX = 300
+"""Requests of one trader without an answer yet; beyond it, it slows down: a busy machine gets what it can do."""
 BEAT_S = 0.01
 ANSWER_S = 30.0
 FIRST = 100
@@ -93,7 +95,7 @@ class TrafficTrader:
     async def _send(self, socket: ClientConnection, rate: float, seconds: float) -> None:
         start = time.monotonic()
         while (passed := time.monotonic() - start) < seconds:
-            while self.placed < passed * rate:
+            while self.placed < passed * rate and len(self._asked) < WAITING_MAX:
                 await self._place(socket)
             await asyncio.sleep(BEAT_S)
 

@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from contextlib import contextmanager
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -164,6 +165,51 @@ def test_a_login_may_be_wrong_in_each_part(cluster, ws):
         client = ws()
         client.send(type="subscribe", product_ids=["BTC-USD"], channels=["user"], **(login | {field: "abcd"}))
         assert client.until("error")["message"] == "Authentication Failed"
+
+
+def test_balances_are_told_as_they_change(cluster, ws, pair):
+    """How they stand first; then each order, fill and cancel, as the accounts have it then, and to nobody else."""
+    alice, bob = pair
+    client, narrow, other = ws(), ws(), ws()
+    client.subscribe("balance", products=(), **alice.login())
+    other.subscribe("balance", "heartbeat", **bob.login())
+    assert [client.until("balance")["currency"] for _ in range(3)] == ["BTC", "ETH", "USD"]
+    usd = _account(alice, "USD")
+    answer = narrow.subscribe("balance", products=(), account_ids=[usd["id"]], **alice.login())
+    assert answer["channels"] == [{"name": "balance", "product_ids": [], "account_ids": [usd["id"]]}]
+    assert _pair(narrow.until("balance")) == (10000, 0)
+    order = alice.order("buy", "100.00", "0.5")
+    for one in (client, narrow):
+        assert _pair(one.until("balance", account_id=usd["id"])) == (Decimal("9949.9"), Decimal("50.1"))
+    bob.order("sell", "100.00", "0.2")
+    assert _pair(client.until("balance", currency="BTC")) == (Decimal("10.2"), 0)
+    alice.call("DELETE", f"/orders/{order['id']}")
+    usd = _account(alice, "USD")
+    narrow.until("balance", available=usd["available"], holds=usd["hold"])
+    assert {message["currency"] for message in narrow.of("balance")} == {"USD"}
+    other.until("heartbeat")
+    own = {row["id"] for row in bob.call("GET", "/accounts").json()}
+    assert {message["account_id"] for message in other.of("balance")} == own
+
+
+def _account(trader, currency):
+    return next(row for row in trader.call("GET", "/accounts").json() if row["currency"] == currency)
+
+
+def _pair(message):
+    return Decimal(message["available"]), Decimal(message["holds"])
+
+
+def test_balances_are_their_owners_business(cluster, ws, pair):
+    """Unsigned, or with the id of somebody else's account: an error with a reason."""
+    alice, bob = pair
+    for fields, reason in (
+        ({}, "the balance channel needs"),
+        ({"account_ids": [_account(alice, "USD")["id"]], **bob.login()}, "is not the id of an account of yours"),
+    ):
+        client = ws()
+        client.send(type="subscribe", channels=["balance"], **fields)
+        assert reason in client.until("error")["reason"]
 
 
 def test_who_signs_without_a_key_is_nobody(cluster, ws):

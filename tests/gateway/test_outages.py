@@ -107,6 +107,25 @@ def test_without_redis_there_is_a_503_and_then_all_goes_on(cluster, servers, ali
     assert alice.call("GET", f"/orders/{order['id']}").json()["status"] == "open"
 
 
+def test_a_ledger_that_stands_still_gets_no_more_orders(cluster, alice):
+    """They would only wait: refused at once, with when to come again, and not written; then all goes on."""
+    ledger = cluster.processes["ledger:0"].pid
+    os.kill(ledger, signal.SIGSTOP)
+    try:
+        assert "no answer in time" in alice.call("POST", "/orders", ORDER).json()["message"]
+        until(lambda: "orders are refused" in cluster.http.get("/health").text)
+        length, started = cluster.client.xlen(keys.inbox(0)), time.monotonic()
+        refused = alice.call("POST", "/orders", ORDER)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert "takes only cancels; nothing was sent" in refused.json()["message"]
+        assert time.monotonic() - started < 1
+        assert cluster.client.xlen(keys.inbox(0)) == length
+    finally:
+        os.kill(ledger, signal.SIGCONT)
+    until(lambda: alice.call("POST", "/orders", ORDER).status_code == 200)
+    until(lambda: cluster.http.get("/health").status_code == 200)
+
+
 def test_without_postgresql_trading_goes_on(cluster, servers, alice):
     """Orders, balances and the market are answered; what only PostgreSQL knows says 503, and comes back by itself."""
     assert alice.call("GET", "/accounts").status_code == 200

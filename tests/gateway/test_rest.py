@@ -503,7 +503,9 @@ def test_accounts_statements_and_holds(cluster, pair):
     (transfer,) = alice.call("GET", f"/accounts/{usd}/transfers").json()
     assert (transfer["type"], Decimal(transfer["amount"])) == ("deposit", Decimal(10000))
     assert len(alice.call("GET", "/transfers").json()) == 2
-    assert alice.call("GET", "/transfers?type=withdraw").json() == []
+    for path in ("/transfers", f"/accounts/{usd}/transfers"):
+        assert alice.call("GET", f"{path}?type=withdraw").json() == []
+        assert alice.call("GET", f"{path}?type=both").status_code == 400
     assert alice.call("GET", f"/transfers/{transfer['id']}").json() == transfer
     for path in ("", "/ledger", "/holds", "/transfers"):
         assert bob.call("GET", f"/accounts/{usd}{path}").status_code == 404

@@ -12,8 +12,11 @@ from workers.gateway.feed.subscriptions import CHANNELS, FeedError, Subscription
 KNOWN = ["BTC-USD", "ETH-USD"]
 
 
+ACCOUNTS = ["u1", "u2"]
+
+
 def plan(subscriptions=None, **fields):
-    return (subscriptions or Subscriptions()).plan(read_wishes(fields), KNOWN)
+    return (subscriptions or Subscriptions()).plan(read_wishes(fields), KNOWN, ACCOUNTS)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,9 @@ def plan(subscriptions=None, **fields):
         ({"channels": ["status"]}, [("status", "")]),
         ({"channels": ["user"]}, [("user", "BTC-USD"), ("user", "ETH-USD")]),
         ({"channels": [{"name": "status"}], "product_ids": []}, [("status", "")]),
+        ({"channels": ["balance"], "product_ids": ["BTC-USD"]}, [("balance", "")]),
+        ({"channels": [{"name": "balance", "account_ids": ["u2"]}]}, [("balance", "u2")]),
+        ({"channels": ["balance"], "account_ids": ["u2", "u1"]}, [("balance", "u2"), ("balance", "u1")]),
     ],
 )
 def test_channels_are_named_in_many_ways(fields, topics):
@@ -55,6 +61,8 @@ def test_channels_are_named_in_many_ways(fields, topics):
         ({"product_ids": [1]}, "product_ids must be an array"),
         ({"product_ids": ["XXX-USD"]}, '"XXX-USD" is not a valid product'),
         ({"channels": [{"name": "level2", "product_ids": {}}]}, "product_ids must be an array"),
+        ({"channels": ["balance"], "account_ids": "u1"}, "account_ids must be an array"),
+        ({"channels": ["balance"], "account_ids": ["u1", "u3"]}, '"u3" is not the id of an account of yours'),
     ],
 )
 def test_what_cannot_be_subscribed_to_has_a_reason(fields, reason):
@@ -107,6 +115,15 @@ def test_a_channel_without_products_ends_whatever_products_are_named():
     subscriptions.add(plan(channels=["status"]))
     assert subscriptions.remove(read_end({"product_ids": ["BTC-USD"]})) == []
     assert subscriptions.remove(read_end({"channels": ["status"], "product_ids": ["BTC-USD"]})) == [("status", "")]
+
+
+def test_the_answer_names_accounts_of_balance():
+    """And its end takes those that are named, or all."""
+    subscriptions = Subscriptions()
+    subscriptions.add(plan(channels=["balance"], account_ids=["u1", "u2"]))
+    assert subscriptions.answer()["channels"] == [{"name": "balance", "product_ids": [], "account_ids": ["u1", "u2"]}]
+    assert subscriptions.remove(read_end({"channels": ["balance"], "account_ids": ["u1"]})) == [("balance", "u1")]
+    assert subscriptions.remove(read_end({"channels": ["balance"]})) == [("balance", "u2")]
 
 
 def test_the_page_tells_of_every_channel_and_message():

@@ -1,4 +1,4 @@
-"""What clients send about users, keys, products and halts, for the API's description."""
+"""What clients send about users, keys, transfers, products and halts, for the API's description."""
 
 from typing import Annotated, Literal
 
@@ -37,6 +37,26 @@ class KeyBody(msgspec.Struct):
 
 
 KeyBody.__doc__ = (KeyBody.__doc__ or "").format(KEYS_MAX=KEYS_MAX)
+
+
+class TransferBody(msgspec.Struct):
+    """A deposit or withdrawal of test money. Where it comes from or goes to is taken, and of no consequence."""
+
+    currency: Annotated[str, _said("one of GET /currencies", "USD")]
+    amount: Annotated[str, _said("as a string or a number", "100.00")]
+    idem: Annotated[
+        str | None,
+        _said("an id of the client's, at most 64 letters, digits and . _ : -; sent again, nothing more is moved"),
+    ] = None
+    payment_method_id: str | None = None
+    coinbase_account_id: str | None = None
+    crypto_address: str | None = None
+    destination_tag: str | None = None
+    no_destination_tag: bool | None = None
+    network: str | None = None
+    profile_id: str | None = None
+    two_factor_code: str | None = None
+    nonce: int | None = None
 
 
 class ProductBody(msgspec.Struct):
@@ -101,6 +121,7 @@ class HaltBody(msgspec.Struct):
 EXAMPLES: dict[type, dict[str, dict[str, object]]] = {
     UserBody: {"alice": {"name": "alice", "password": "correct horse battery"}},
     KeyBody: {"for a bot": {"scopes": ["view", "trade"], "label": "my bot"}},
+    TransferBody: {"one time": {"currency": "USD", "amount": "100.00"}},
     ProductBody: {
         "a share": {
             "product_id": "ACME-EUR", "quote_increment": "0.05", "base_increment": "1", "taker_fee_bps": "2.5",

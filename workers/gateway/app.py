@@ -36,7 +36,7 @@ from workers.gateway.passwords import Passwords
 from workers.gateway.people import People
 from workers.gateway.rates import Rates
 from workers.gateway.replicas import Replicas
-from workers.gateway.rest import accounts, admin, keys, orders, public, service, users
+from workers.gateway.rest import accounts, admin, funding, keys, orders, public, service, users
 from workers.gateway.sessions import Sessions
 from workers.gateway.watch import Watch
 
@@ -113,7 +113,7 @@ async def _turn_away(socket: WebSocket[Any, Any, Any], error: ApiError) -> None:
     await send({"type": "websocket.http.response.body", "body": body})
 
 
-_SIGNED_ROUTES = (*orders.ROUTES, *accounts.ROUTES, *users.ROUTES, *keys.ROUTES, *admin.ROUTES)
+_SIGNED_ROUTES = (*orders.ROUTES, *accounts.ROUTES, *funding.ROUTES, *users.ROUTES, *keys.ROUTES, *admin.ROUTES)
 """Who asks here is counted once they are known."""
 _PUBLIC_ROUTES = (*public.ROUTES, *service.ROUTES)
 _ROUTES = (*_PUBLIC_ROUTES, *_SIGNED_ROUTES)

@@ -9,7 +9,15 @@ from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 
 from workers.gateway import account_bodies, order_bodies
-from workers.gateway.account_bodies import HaltBody, KeyBody, ModeBody, ProductBody, UserBody, UserChangeBody
+from workers.gateway.account_bodies import (
+    HaltBody,
+    KeyBody,
+    ModeBody,
+    ProductBody,
+    TransferBody,
+    UserBody,
+    UserChangeBody,
+)
 from workers.gateway.book_answer import BookAnswer
 from workers.gateway.feed.description import FEED
 from workers.gateway.order_answer import OrderAnswer, OrderListAnswer
@@ -45,6 +53,10 @@ _ERRORS = {
     "429": "too many requests; the header Retry-After says after how many seconds to go on",
     "503": "something is away; it goes on by itself, try again",
 }
+_TRANSFERS = (
+    "/deposits", "/deposits/payment-method", "/deposits/coinbase-account",
+    "/withdrawals", "/withdrawals/payment-method", "/withdrawals/coinbase-account", "/withdrawals/crypto",
+)  # fmt: skip
 _BODIES: dict[tuple[str, str], type] = {
     ("/orders", "post"): OrderBody,
     ("/orders/{order_id}", "patch"): AmendBody,
@@ -52,6 +64,7 @@ _BODIES: dict[tuple[str, str], type] = {
     ("/users", "post"): UserBody,
     ("/sessions", "post"): UserBody,
     ("/api-keys", "post"): KeyBody,
+    **{(path, "post"): TransferBody for path in _TRANSFERS},
     ("/admin/products", "post"): ProductBody,
     ("/admin/products/{product_id}", "patch"): ModeBody,
     ("/admin/users/{account}", "patch"): UserChangeBody,

@@ -15,7 +15,17 @@ import hiredis
 from redis.exceptions import RedisError, ResponseError
 
 from shared import keys, log
-from shared.messages import FIELD, LedgerEvent, Rejected, Request, encode
+from shared.messages import (
+    FIELD,
+    BlockRequest,
+    CancelAllRequest,
+    CancelRequest,
+    InstrumentRequest,
+    LedgerEvent,
+    Rejected,
+    Request,
+    encode,
+)
 from workers.gateway import figures
 from workers.gateway.errors import ApiError, unavailable
 
@@ -32,6 +42,10 @@ UNKNOWN = (
 )
 
 
+_ALWAYS = (CancelRequest, CancelAllRequest, BlockRequest, InstrumentRequest)
+"""What gets whoever trades, or all, out of trouble is sent however long it may wait."""
+
+
 class Inbox:
     """Sends requests and waits for their answers. Run ``send_forever`` and ``expire_forever`` beside it."""
 
@@ -44,6 +58,8 @@ class Inbox:
         self._waiting: dict[str, asyncio.Future[LedgerEvent]] = {}
         self._deadlines: deque[tuple[float, str]] = deque()
         self._wake = asyncio.Event()
+        self._late_s: dict[int, float] = {}
+        """For how long a request has waited for a ledger that is so far behind that it gets no orders from here."""
 
     def request_id(self) -> str:
         """An id that no other request of any gateway has or had."""
@@ -62,8 +78,7 @@ class Inbox:
 
     async def ask_each(self, shard: int, request: Request, ids: Sequence[str]) -> list[LedgerEvent]:
         """The same for one that is answered for each of ``ids``, all in one entry, or refused once under the first."""
-        if len(self._waiting) >= WAITING_MAX:
-            raise unavailable(f"too busy: {WAITING_MAX} requests wait already; nothing was sent, try again")
+        self._check_room(shard, request)
         started, loop = time.perf_counter(), asyncio.get_running_loop()
         answers: dict[str, asyncio.Future[LedgerEvent]] = {number: loop.create_future() for number in ids}
         self._waiting.update(answers)
@@ -82,6 +97,41 @@ class Inbox:
         if isinstance(event, Rejected):
             return [event]
         return [event, *(answers[number].result() for number in ids[1:])]
+
+    def _check_room(self, shard: int, request: Request) -> None:
+        """Raises ``ApiError`` 503 if this need not even be sent."""
+        if len(self._waiting) >= WAITING_MAX:
+            raise unavailable(f"too busy: {WAITING_MAX} requests wait already; nothing was sent, try again")
+        if shard in self._late_s and not isinstance(request, _ALWAYS):
+            late = f"{self._late_s[shard]:.0f} s behind and takes only cancels"
+            raise unavailable(f"the exchange is {late}; nothing was sent, try again")
+        if request.request_id in self._waiting:
+            raise unavailable("the same request is under way already; try again")
+
+    @property
+    def trouble(self) -> str:
+        """Why orders are refused, just now; "" if they are not."""
+        late = ", ".join(f"{shard} for {late_s:.0f} s" for shard, late_s in self._late_s.items())
+        return late and f"orders are refused: requests wait for the ledger of shard {late}"
+
+    async def measure(self, shards: int) -> None:
+        """Look how long the oldest request has waited that a ledger has not taken yet. Raises ``RedisError``.
+
+        That bounds the inbox, too: what comes in half a request's time is all that can be in it.
+        """
+        pipe = self._client.pipeline(transaction=False)
+        pipe.time()
+        for shard in range(shards):
+            pipe.hget(keys.meta(keys.shard_tag(shard)), f"at:{keys.inbox(shard)}")
+        (now_s, now_us), *positions = await pipe.execute()
+        for shard, position in enumerate(positions):
+            pipe.xrange(keys.inbox(shard), min="-" if position is None else b"(" + position, count=1)
+        self._late_s.clear()
+        for shard, oldest in enumerate(await pipe.execute()):
+            if oldest:
+                waited_s = now_s + now_us / 1e6 - int(oldest[0][0].partition(b"-")[0]) / 1000
+                if waited_s > self._timeout_s / 2:
+                    self._late_s[shard] = waited_s
 
     def answer(self, event: LedgerEvent, request_id: str = "") -> None:
         """Wake whoever waits for this event, or for an answer to ``request_id`` that it is."""

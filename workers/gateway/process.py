@@ -162,6 +162,7 @@ async def beat_forever(gateway: Gateway, client: Any) -> None:
         replicas = gateway.replicas
         with contextlib.suppress(RedisError, OSError):  # who follows the logs says so
             await replicas.measure()
+            await gateway.inbox.measure(gateway.settings.shards)
             figures.LAG.set(replicas.lag)
             figures.WAITING.set(gateway.inbox.waiting)
             sign = {
@@ -171,7 +172,7 @@ async def beat_forever(gateway: Gateway, client: Any) -> None:
                 "time": time.time_ns(),
                 "sequence": sum(replicas.positions.values()),
                 "lag": replicas.lag,
-                "error": "; ".join(filter(None, (replicas.trouble, gateway.history.trouble))),
+                "error": "; ".join(filter(None, (replicas.trouble, gateway.inbox.trouble, gateway.history.trouble))),
             }
             name, text = f"gateway:{gateway.number}", msgspec.json.encode(sign)
             await client.set(keys.beat(name), text, ex=BEAT_TTL_S)

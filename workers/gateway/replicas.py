@@ -306,6 +306,8 @@ class Replicas:
                 self.orders.close(order, event, entry.time)  # type: ignore[arg-type]
                 for amend in order.amends:
                     self._inbox.answer(event, amend.request_id)
+        if self._hub.balances:
+            self._hub.balances.tell(ledger, entry)
 
     # --- the past ---
 

@@ -183,7 +183,7 @@ class Ledger(Settling):
         refusal = risk.check_sender(account, self.shard, self.shards) or risk.check_ids(request.request_id)
         if refusal:
             return _rejected(request, refusal)
-        if self.orders.first(account, "t", request.request_id) is not None:
+        if self.knows_transfer(account, request.request_id):
             return Duplicate(request.request_id, account), []
         if refusal := self._check_transfer(account, currency, amount):
             return _rejected(request, refusal)

@@ -116,6 +116,10 @@ class LedgerState:
         """The order that the account gave this id, open or closed lately; 0 if there is none."""
         return self.orders.first(account, "c", client_id) or 0
 
+    def knows_transfer(self, account: int, request_id: str) -> bool:
+        """Whether the account has made this transfer, lately."""
+        return self.orders.first(account, "t", request_id) is not None
+
     def blocked(self, account: int) -> Refusal | None:
         """Why the account may not trade, if so."""
         block = self.blocks.get(0) or self.blocks.get(account)

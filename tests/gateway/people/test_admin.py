@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 from shared.credentials import create_user
 from shared.passwords import Hasher
 from tests.gateway.browser import PASSWORD, wait_until
+from tests.gateway.people.test_funding import DEPOSITS, WITHDRAWALS
 
 pytestmark = pytest.mark.slow
 
@@ -167,10 +168,11 @@ def test_what_an_admin_gets_wrong_is_said(admin, method, target, body, code, say
 
 
 def test_each_example_of_the_description_runs(cluster, browser, admin):
-    """What the API's document shows about users, keys, products and halts can be sent as it stands there."""
+    """What the API's document shows about users, keys, money, products and halts can be sent as it stands there."""
     alice = browser()
     steps = [
         ("POST", "/users", alice, ""), ("POST", "/sessions", alice, ""), ("POST", "/api-keys", alice, ""),
+        *(("POST", path, alice, "") for path in (*DEPOSITS, DEPOSITS[0], *WITHDRAWALS)),
         ("POST", "/admin/products", admin, ""), ("PATCH", "/admin/products/{product_id}", admin, "BTC-USD"),
         ("PATCH", "/admin/users/{account}", admin, str(cluster.user().account)), ("POST", "/admin/halts", admin, ""),
     ]  # fmt: skip

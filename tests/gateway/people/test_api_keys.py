@@ -17,6 +17,7 @@ from tests.gateway.browser import PASSWORD, wait_until
 pytestmark = pytest.mark.slow
 
 ORDER = {"product_id": "BTC-USD", "side": "buy", "price": "100.00", "size": "0.01"}
+MONEY = {"currency": "USD", "amount": "1"}
 
 
 @pytest.fixture
@@ -110,6 +111,7 @@ def test_nobody_ends_or_sees_the_keys_of_others(browser, alice):
 SCOPED: dict[str, list[tuple[str, str, Any]]] = {
     "view": [("GET", "/accounts", None), ("GET", "/orders", None), ("GET", "/users/self", None)],
     "trade": [("POST", "/orders", ORDER), ("DELETE", "/orders", None)],
+    "transfer": [("POST", "/deposits", MONEY), ("POST", "/withdrawals/crypto", MONEY)],
 }
 
 
@@ -235,7 +237,7 @@ def test_a_bound_key_is_of_no_use_elsewhere(cluster, alice):
 def test_an_old_signature_cannot_be_used_again(cluster, alice):
     """Outside the 30 seconds it is refused; inside them it is good for the very same request only."""
     bot = alice.key()
-    for age_s, code in ((-29, 200), (-31, 401), (31, 401), (29, 200), (-3600, 401)):
+    for age_s, code in ((-28, 200), (-31, 401), (31, 401), (29, 200), (-3600, 401)):
         headers = bot.headers("GET", "/accounts", at=str(int(time.time()) + age_s))
         assert cluster.http.get("/accounts", headers=headers).status_code == code, age_s
     headers = bot.headers("GET", "/accounts")

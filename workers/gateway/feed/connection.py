@@ -9,12 +9,15 @@ from workers.gateway.auth import Caller, claim_of_message
 from workers.gateway.context import Gateway
 from workers.gateway.errors import ApiError, unauthorized, unavailable
 from workers.gateway.feed import order_entry
+from workers.gateway.feed.balances import standing
 from workers.gateway.feed.messages import Message, error, frame
 from workers.gateway.feed.order_entry import OrderEntry
 from workers.gateway.feed.socket import FeedSocket
 from workers.gateway.feed.subscriptions import (
     AUTHENTICATION_FAILED,
+    BALANCE,
     INVALID,
+    PRIVATE,
     SUBSCRIBE_FAILED,
     FeedError,
     Subscriptions,
@@ -24,7 +27,7 @@ from workers.gateway.feed.subscriptions import (
 from workers.gateway.json_input import decode_object
 from workers.gateway.open_sockets import NOT_ALLOWED
 from workers.gateway.rates import Rate
-from workers.gateway.render import user_uuid
+from workers.gateway.render import account_uuid, user_uuid
 
 SUBSCRIBE_WAIT_S = 10.0
 """How long a subscription waits for a gateway that has just started: who connects again as soon as it listens, and is
@@ -105,17 +108,27 @@ class Connection:
         wishes = read_wishes(fields)
         if any(fields.get(name) is not None for name in _SIGNED) and not _is_nobody(fields):
             await self._authenticate(fields)
-        if any(wish.channel == "user" for wish in wishes):
-            self._require_view()
+        for wish in wishes:
+            if wish.channel in PRIVATE:
+                self._require_view(wish.channel)
         replicas = self._gateway.replicas
         if not await replicas.wait_followed(SUBSCRIBE_WAIT_S):
             raise FeedError(SUBSCRIBE_FAILED, f"the feed is not available just now ({replicas.trouble})")
-        topics = self._subscriptions.plan(wishes, replicas.markets)
+        topics = self._subscriptions.plan(wishes, replicas.markets, self._accounts())
         if not self._count(1 + len(topics)):
             return
         self._subscriptions.add(topics)
         self._socket.send(frame(self._subscriptions.answer()))
         self._gateway.hub.add(self._socket, topics)
+        if self._caller is not None and (ids := [one for channel, one in topics if channel == BALANCE]):
+            for message in standing(replicas.ledger(self._caller.account), self._caller.account, ids):
+                self._socket.send(frame(message))
+
+    def _accounts(self) -> list[str]:
+        """The ids of the client's accounts."""
+        if self._caller is None:
+            return []
+        return [account_uuid(self._caller.account, currency) for currency in self._gateway.replicas.scales]
 
     async def _unsubscribe(self, fields: dict[str, object]) -> None:
         if not self._count(1):
@@ -123,11 +136,11 @@ class Connection:
         self._gateway.hub.remove(self._socket, self._subscriptions.remove(read_end(fields)))
         self._socket.send(frame(self._subscriptions.answer()))
 
-    def _require_view(self) -> None:
+    def _require_view(self, channel: str) -> None:
         if self._caller is None:
             raise FeedError(
                 AUTHENTICATION_FAILED,
-                "the user channel needs timestamp, key, passphrase and signature, or a session of this host",
+                f"the {channel} channel needs timestamp, key, passphrase and signature, or a session of this host",
             )
         try:
             self._caller.require("view")

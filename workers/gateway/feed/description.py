@@ -14,6 +14,8 @@ Listening
   matches                last_match, then every match
   ticker, ticker_batch   (also ticker_1000) last trade, best prices, figures of 24 hours
   user (signed)          all of one's own: the messages of full, and pending, amend_refused
+  balance (signed)       account_ids instead of product_ids, all without them: account_id, currency, available, holds,
+                         updated (as of when); how each stands first, then whenever one changes
   heartbeat              every second: sequence, last_trade_id
   status                 all products and their modes, at once when one changes
   {"type": "unsubscribe", ...} takes the same fields.

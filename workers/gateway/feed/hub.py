@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from shared.instrument import Instrument
 from shared.messages import BookEntry, BookEvent, Configured, Match
 from workers.gateway.feed import book_events, messages
+from workers.gateway.feed.balances import BalanceListeners
 from workers.gateway.feed.messages import Message, frame
 from workers.gateway.feed.socket import GOING_AWAY, FeedSocket
-from workers.gateway.feed.subscriptions import Topic
+from workers.gateway.feed.subscriptions import BALANCE, Topic
 from workers.gateway.market import Level, Market
 from workers.gateway.products import currency_answers, product_answers
 from workers.gateway.render import iso
@@ -44,12 +45,16 @@ class Hub:
     def __init__(self, markets: Mapping[str, Market]) -> None:
         self._markets = markets
         self._products: dict[str, Listeners] = {}
+        self.balances = BalanceListeners()
 
     # --- who listens ---
 
     def add(self, listener: FeedSocket, topics: list[Topic]) -> None:
         """Let a connection listen, and tell it where things stand."""
         for channel, product in topics:
+            if channel == BALANCE:
+                self.balances.add(listener, product)
+                continue
             listeners = self._products.setdefault(product, Listeners())
             if channel == "level2_batch":
                 self._flush_level2(product, listeners)  # so that the snapshot is not followed by what it has
@@ -60,6 +65,9 @@ class Hub:
     def remove(self, listener: FeedSocket, topics: Iterable[Topic]) -> None:
         """Let a connection listen no more."""
         for channel, product in topics:
+            if channel == BALANCE:
+                self.balances.remove(listener, product)
+                continue
             listeners = self._products[product]
             del listeners.by_channel[channel][listener]
             if not listeners.by_channel[channel]:
@@ -70,7 +78,7 @@ class Hub:
     @property
     def is_idle(self) -> bool:
         """Whether nobody listens."""
-        return not self._products
+        return not self._products and not self.balances
 
     def close_all(self, reason: str) -> None:
         """End every conversation: what was told no longer leads on to what will be."""
@@ -78,6 +86,8 @@ class Hub:
             for channel in listeners.by_channel.values():
                 for listener in channel:
                     listener.close(GOING_AWAY, reason)
+        for listener in self.balances:
+            listener.close(GOING_AWAY, reason)
 
     def _opening(self, channel: str, product: str) -> list[Message]:
         """What a new subscriber is told first."""

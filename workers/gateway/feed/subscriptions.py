@@ -10,7 +10,9 @@ import msgspec
 from shared.errors import MatchboxError
 
 WITH_PRODUCTS = ("full", "level2", "level2_batch", "matches", "ticker", "ticker_batch", "user", "heartbeat")
-WITHOUT_PRODUCTS = ("status",)
+BALANCE = "balance"
+WITHOUT_PRODUCTS = ("status", BALANCE)
+PRIVATE = ("user", BALANCE)
 CHANNELS = (*WITH_PRODUCTS, *WITHOUT_PRODUCTS)
 _ALIASES = {"level3": "full", "ticker_1000": "ticker_batch"}
 _DEFAULT = "full"
@@ -22,7 +24,7 @@ AUTHENTICATION_FAILED = "Authentication Failed"
 INVALID = "Invalid message"
 
 Topic = tuple[str, str]
-"""A channel and a product ("" for a channel without products)."""
+"""A channel and a product ("" for a channel without), or ``balance`` and an account's id ("": all of one's own)."""
 
 
 class FeedError(MatchboxError):
@@ -35,7 +37,7 @@ class FeedError(MatchboxError):
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """One channel of a request. ``products`` None: none were named."""
+    """One channel of a request. ``products`` (of ``balance`` the ids of accounts) None: none were named."""
 
     channel: str
     products: tuple[str, ...] | None
@@ -48,20 +50,22 @@ def read_end(fields: dict[str, object]) -> list[Wish]:
 
 def read_wishes(fields: dict[str, object], default: tuple[str, ...] = (_DEFAULT,)) -> list[Wish]:
     """The channels and products a subscription names. Raises ``FeedError``."""
-    shared = _products(fields.get("product_ids"), "product_ids")
     channels = fields.get("channels")
     if channels is None:
-        return [Wish(channel, shared) for channel in default]
+        return [_wish(channel, {}, fields) for channel in default]
     if not isinstance(channels, list) or not channels:
         raise FeedError(SUBSCRIBE_FAILED, "channels must be a non-empty array of names or objects")
     wishes = []
     for channel in channels:
-        if isinstance(channel, dict):
-            own = _products(channel.get("product_ids"), "product_ids")
-            wishes.append(Wish(_channel(channel.get("name")), own or shared))
-        else:
-            wishes.append(Wish(_channel(channel), shared))
+        own = channel if isinstance(channel, dict) else {"name": channel}
+        wishes.append(_wish(_channel(own.get("name")), own, fields))
     return wishes
+
+
+def _wish(channel: str, own: dict[str, object], shared: dict[str, object]) -> Wish:
+    """A channel with what itself names, or else what the whole message names."""
+    name = "account_ids" if channel == BALANCE else "product_ids"
+    return Wish(channel, _ids(own.get(name), name) or _ids(shared.get(name), name))
 
 
 def _channel(name: object) -> str:
@@ -73,11 +77,12 @@ def _channel(name: object) -> str:
     return name
 
 
-def _products(value: object, name: str) -> tuple[str, ...] | None:
+def _ids(value: object, name: str) -> tuple[str, ...] | None:
     if value is None or value == []:
         return None
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise FeedError(SUBSCRIBE_FAILED, f'{name} must be an array of product ids, as in ["BTC-USD"]')
+        example = "ids from GET /accounts" if name == "account_ids" else 'product ids, as in ["BTC-USD"]'
+        raise FeedError(SUBSCRIBE_FAILED, f"{name} must be an array of {example}")
     return tuple(dict.fromkeys(value))
 
 
@@ -93,13 +98,16 @@ class Subscriptions:
     def __iter__(self) -> Iterator[Topic]:
         return iter(list(self._topics))
 
-    def plan(self, wishes: list[Wish], known: Collection[str]) -> list[Topic]:
+    def plan(self, wishes: list[Wish], known: Collection[str], accounts: Collection[str] = ()) -> list[Topic]:
         """The topics that are new. Raises ``FeedError`` if any wish cannot be met; then nothing is new.
 
-        Every wish is looked at once, however often it is repeated.
+        ``accounts`` are the ids of the client's own. Every wish is looked at once, however often it is repeated.
         """
         wanted: dict[Topic, None] = {}
         for wish in dict.fromkeys(wishes):
+            if wish.channel == BALANCE:
+                wanted.update(dict.fromkeys(_accounts(wish, accounts)))
+                continue
             if wish.channel in WITHOUT_PRODUCTS:
                 wanted[wish.channel, ""] = None
                 continue
@@ -133,10 +141,18 @@ class Subscriptions:
         channels: dict[str, list[str]] = {}
         for channel, product in self._topics:
             channels.setdefault(channel, []).extend([product] if product else [])
-        return {
-            "type": "subscriptions",
-            "channels": [{"name": name, "product_ids": products} for name, products in channels.items()],
-        }
+        accounts = channels.pop(BALANCE, None)
+        found: list[dict[str, object]] = [{"name": name, "product_ids": ids} for name, ids in channels.items()]
+        if accounts is not None:
+            found.append({"name": BALANCE, "product_ids": [], "account_ids": accounts})
+        return {"type": "subscriptions", "channels": found}
+
+
+def _accounts(wish: Wish, known: Collection[str]) -> list[Topic]:
+    for account in wish.products or ():
+        if account not in known:
+            raise FeedError(SUBSCRIBE_FAILED, f'"{account[:40]}" is not the id of an account of yours')
+    return [(BALANCE, account) for account in wish.products or ("",)]
 
 
 def _names(wish: Wish, topic: Topic) -> bool:

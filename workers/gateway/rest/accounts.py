@@ -37,6 +37,7 @@ _NOTHING = Balance()
 _TAGS = ["accounts"]
 _SIGNED: list[dict[str, list[str]]] = [{"key": []}]
 AnyRequest = Request[Any, Any, Any]
+TransferType = Annotated[str | None, Parameter(description="deposit or withdraw")]
 
 
 @get("/accounts", tags=_TAGS, security=_SIGNED)
@@ -150,6 +151,7 @@ async def account_transfers(
     request: AnyRequest,
     gateway: Gateway,
     account_id: str,
+    type: TransferType = None,  # noqa: A002  # the dialect's name
     limit: Limit = 100,
     before: Before = None,
     after: After = None,
@@ -157,26 +159,30 @@ async def account_transfers(
     """Deposits and withdrawals of one currency, newest first."""
     caller = await gateway.authenticate(request, "view")
     currency = _currency(gateway, caller.account, account_id)
-    return await _transfers(gateway, caller.account, limit, before, after, movements.c.currency == currency)
+    conditions = [movements.c.currency == currency, *_of_type(type)]
+    return await _transfers(gateway, caller.account, limit, before, after, *conditions)
 
 
 @get("/transfers", tags=_TAGS, security=_SIGNED)
 async def transfers(
     request: AnyRequest,
     gateway: Gateway,
-    type: Annotated[str | None, Parameter(description="deposit or withdraw")] = None,  # noqa: A002  # the dialect's name
+    type: TransferType = None,  # noqa: A002  # the dialect's name
     limit: Limit = 100,
     before: Before = None,
     after: After = None,
 ) -> Response[list[TransferAnswer]]:
     """Deposits and withdrawals, newest first."""
     caller = await gateway.authenticate(request, "view")
-    if type not in (None, "deposit", "withdraw"):
-        raise bad_request(f'type "{type[:40]}" is not one of deposit, withdraw')
-    conditions = []
-    if type is not None:
-        conditions.append(movements.c.amount > 0 if type == "deposit" else movements.c.amount < 0)
-    return await _transfers(gateway, caller.account, limit, before, after, *conditions)
+    return await _transfers(gateway, caller.account, limit, before, after, *_of_type(type))
+
+
+def _of_type(word: str | None) -> list[ColumnElement[bool]]:
+    if word not in (None, "deposit", "withdraw"):
+        raise bad_request(f'type "{word[:40]}" is not one of deposit, withdraw')
+    if word is None:
+        return []
+    return [movements.c.amount > 0 if word == "deposit" else movements.c.amount < 0]
 
 
 @get("/transfers/{transfer_id:str}", tags=_TAGS, security=_SIGNED)
@@ -184,7 +190,9 @@ async def transfer(request: AnyRequest, gateway: Gateway, transfer_id: str) -> T
     """One deposit or withdrawal."""
     caller = await gateway.authenticate(request, "view")
     gateway.replicas.require()
-    found = await gateway.history.transfers(caller.account, Page(1), movements.c.reference == transfer_id)
+    is_text = transfer_id.isprintable()  # PostgreSQL takes no U+0000
+    mine = movements.c.reference == transfer_id
+    found = await gateway.history.transfers(caller.account, Page(1), mine) if is_text else []
     if not found:
         raise ApiError(404, "NotFound")
     return _transfer_answer(gateway, found[0])

@@ -132,6 +132,17 @@ class TransferAnswer(msgspec.Struct):
     details: dict[str, str]
 
 
+class NewTransferAnswer(msgspec.Struct):
+    """A deposit or withdrawal that was just made; GET /transfers/{id} says more as soon as PostgreSQL has it."""
+
+    id: str
+    type: str
+    account_id: str
+    user_id: str
+    amount: str
+    currency: str
+
+
 class ProfileAnswer(msgspec.Struct):
     """A part of a user's accounts with orders of its own; here a user has one."""
 
@@ -230,3 +241,15 @@ def profile_answer(account: int) -> ProfileAnswer:
     """The one profile of a user."""
     user = user_uuid(account)
     return ProfileAnswer(user, user, "default", active=True, is_default=True, has_margin=False)
+
+
+def new_transfer_answer(number: str, account: int, currency: str, amount: int, scale: int) -> NewTransferAnswer:
+    """A transfer of ``amount`` smallest units, below 0 for a withdrawal."""
+    return NewTransferAnswer(
+        id=number,
+        type="deposit" if amount > 0 else "withdraw",
+        account_id=account_uuid(account, currency),
+        user_id=user_uuid(account),
+        amount=decimal_text(abs(amount), scale),
+        currency=currency,
+    )
