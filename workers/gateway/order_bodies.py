@@ -57,7 +57,7 @@ class OrderBody(msgspec.Struct):
         _said(
             "the order sleeps until the last trade is at or below stop_price (loss), or at or above it (entry). "
             "If only stop_price is given: loss for a sell, entry for a buy, which is a stop; "
-            "the other way round it is a take-profit. One whose condition holds already triggers at once",
+            "the other way round it is a take-profit. One whose condition holds already by the last trade is refused",
             "loss",
         ),
     ] = None
