@@ -1,0 +1,318 @@
+"""One simulated run: a seed, a cluster in memory, a scheduler that decides who goes next and what goes wrong.
+
+Everything random comes from the seed, so a run can be had again, with every step written down.
+"""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import msgspec
+
+import workers.runtime
+import workers.store
+from shared import keys
+from shared.settings import Settings
+from tests.audit.recorded import SYMBOLS
+from tests.simulation.clock import Clock
+from tests.simulation.faults import Faults
+from tests.simulation.flow import Flow
+from tests.simulation.follower import Follower
+from tests.simulation.gateway import Gateway
+from tests.simulation.memory import MemoryRedis
+from tests.simulation.process import Process
+from workers.engine.process import EngineHandler
+from workers.ledger.process import LedgerHandler
+from workers.runtime import Handler
+from workers.store import RedisStore
+
+SHARDS = 2
+STORM_STEPS_MAX = 20_000
+HEALING_STEPS_MAX = 20_000
+PASSING_MS = (0, 0, 0, 0, 1, 1, 2, 5)
+
+
+class Role(msgspec.Struct):
+    """What the supervisor keeps running: one process of it, or two where one stands by."""
+
+    name: str
+    tag: str
+    make: Callable[[], Handler]
+    processes: list[Process] = []
+    births: list[float] = []
+    count: int = 0
+
+
+class Hole(msgspec.Struct):
+    """An entry that vanished while somebody had still to read it."""
+
+    stream: str
+    number: int
+    passed: set[str]
+    """The tags whose machine had read the entry before."""
+
+
+class World:
+    """A cluster of two account shards and two instruments, its clients, and what happens to them."""
+
+    def __init__(
+        self, seed: int, trace: Callable[[str], None] | None = None, redis: type[MemoryRedis] = MemoryRedis
+    ) -> None:
+        self.seed = seed
+        self.dice = random.Random(seed)
+        self.clock = Clock()
+        self.redis = redis(lambda: self.clock.ms)
+        self.faults = Faults(self.dice)
+        self.is_traced = trace is not None
+        self.steps = 0
+        self.under_way: list[Callable[[], Any]] = []
+        self.hole: Hole | None = None
+        self.failures: list[str] = []
+        self._trace = trace
+        self._tokens = itertools.count(1)
+        dice = self.dice
+        self.settings = Settings(
+            shards=SHARDS, lease_ms=dice.choice((500, 1000)), batch=dice.choice((1, 3, 20)),
+            snapshot_every=dice.choice((2, 7, 30)), log_keep=dice.choice((0, 0, 10)),
+            core=dice.choice(("python", "auto")),
+        )  # fmt: skip
+        self.roles = [*self._ledgers(), *self._books()]
+        self.gateway = Gateway(self, Flow(dice, SHARDS, self.clock), dice.choice((20, 30, 40)))
+        self.follower = Follower(self, [role.tag for role in self.roles])
+        self._fault_at = self.clock.ms + 50.0
+
+    def _ledgers(self) -> Iterator[Role]:
+        for shard in range(SHARDS):
+            skew = self.dice.choice((0, 0, -40, 70)) * 1_000_000  # nobody's clock is quite right
+
+            def make(shard: int = shard, skew: int = skew) -> Handler:
+                return LedgerHandler(self.settings, shard, lambda: self.clock.time_ns() + skew)
+
+            yield Role(f"ledger {shard}", keys.shard_tag(shard), make)
+
+    def _books(self) -> Iterator[Role]:
+        for symbol in SYMBOLS:
+            tag = keys.instrument_tag(symbol)
+            yield Role(f"engine {symbol}", tag, lambda symbol=symbol: EngineHandler(self.settings, symbol))
+
+    # --- the run ---
+
+    def run(self) -> None:
+        """Storm, then heal: nothing goes wrong any more, and everything comes to its end."""
+        with self._as_modules():
+            try:
+                for role in self.roles:
+                    for _ in range(1 if self.dice.random() < 0.7 else 2):
+                        self._start(role)
+                while (self.gateway.has_more or self.hole_is_due()) and self.steps < STORM_STEPS_MAX:
+                    self._step()
+                    if self.failures:
+                        return
+                if self.hole is None:
+                    self._heal()
+                else:
+                    self._run_into_hole()
+            finally:
+                for process in [one for role in self.roles for one in role.processes]:
+                    if not process.is_over:
+                        process.kill()
+
+    def _heal(self) -> None:
+        self.note("world", "heals")
+        self.faults.heal()
+        for process in self.processes():
+            process.ready_at = min(process.ready_at, self.clock.ms + 2_000)
+        end = self.steps + HEALING_STEPS_MAX
+        while not self.failures and not (self.steps % 10 == 0 and self.is_drained()):
+            self._step()
+            if self.steps > end:
+                self.failures.append(f"it does not come to an end: {', '.join(self._unfinished())}")
+
+    def _run_into_hole(self) -> None:
+        for _ in range(1_000):
+            self._step()
+
+    def hole_is_due(self) -> bool:
+        """Whether an entry has still to vanish."""
+        return self.faults.has_hole and self.hole is None
+
+    def processes(self) -> list[Process]:
+        """All that live."""
+        return [process for role in self.roles for process in role.processes]
+
+    def _step(self) -> None:
+        """One of those who can does something; if nobody can, time passes."""
+        self.steps += 1
+        dice, now = self.dice.random, self.clock.ms + PASSING_MS[int(self.dice.random() * len(PASSING_MS))]
+        self.clock.ms = now
+        if now >= self._fault_at and self.gateway.has_more:
+            self._go_wrong()
+        if self.under_way and dice() < 0.2:
+            self.under_way.pop(int(dice() * len(self.under_way)))()
+            return
+        processes = self.processes()
+        ready: list[Any] = [one for one in (*processes, self.gateway, self.follower) if one.is_ready(now)]
+        if ready:
+            actor = ready[int(dice() * len(ready))]
+            self.running = actor
+            actor.go()
+            if isinstance(actor, Process) and actor.is_over:
+                self._bury(actor)
+        else:
+            births = [at for role in self.roles for at in role.births]
+            soonest = min(one.ready_at for one in (*processes, self.gateway, self.follower))
+            self.clock.ms = max(now, int(min([soonest, *births])) + 1)
+        for role in self.roles:
+            while role.births and role.births[0] <= now:
+                role.births.pop(0)
+                self._start(role)
+
+    # --- processes ---
+
+    def _start(self, role: Role) -> None:
+        role.count += 1
+        process = Process(self, f"{role.name} #{role.count}", role.make())
+        role.processes.append(process)
+        self.note(process.name, "starts")
+
+    def _bury(self, process: Process) -> None:
+        """A process has ended: the supervisor starts another, unless it said why nobody should."""
+        [role] = [role for role in self.roles if process in role.processes]
+        role.processes.remove(process)
+        if process.error is None:
+            if not role.processes:
+                role.births.append(self.clock.ms + self.dice.choice((0, 50, 400)))
+        elif self.hole is None:
+            self.failures.append(f"{process.name} stops: {process.error}")
+
+    def owner(self, role: Role) -> Process | None:
+        """The process that owns the tag, if it stands where Redis does and serves."""
+        epoch, owner, version = self.redis.hmget(keys.meta(role.tag), b"epoch", b"owner", b"version")
+        for process in role.processes:
+            store = process.store
+            is_owner = (b"%d" % store.epoch, store.owner.encode()) == (epoch, owner)
+            if is_owner and process.stands_at() == (int(version or b"0"), True):
+                return process
+        return None
+
+    # --- faults ---
+
+    def _go_wrong(self) -> None:
+        dice = self.dice
+        self._fault_at = self.clock.ms + 2 * dice.random() * (self.faults.every_ms or 200)
+        if self.hole_is_due() and dice.random() < 0.3:
+            self._make_hole()
+        processes = self.processes()
+        if not self.faults.processes or not processes:
+            return
+        process, kind = dice.choice(processes), dice.choice(self.faults.processes)
+        self.faults.counts[kind] += 1
+        self.note(process.name, f"--- {kind} ---")
+        if kind == "crash":
+            process.kill()
+            self._bury(process)
+        elif kind == "stop":
+            process.is_stopping = True
+        elif kind == "zombie":
+            self._stop_for_long(process)
+        else:
+            self.redis.scripts.clear()
+
+    def _stop_for_long(self, process: Process) -> None:
+        """It sleeps past its lease; somebody takes over; it wakes up and goes on with what it was doing."""
+        process.pause(self.clock.ms + self.settings.lease_ms * (0.5 + 2 * self.dice.random()))
+        [role] = [role for role in self.roles if process in role.processes]
+        if len(role.processes) == 1:
+            self._start(role)
+
+    def leave_behind(self, act: Callable[[], Any]) -> None:
+        """A command of a process that died: it arrives later, or never."""
+        if self.dice.random() < 0.5:
+            self.under_way.append(act)
+
+    def _make_hole(self) -> None:
+        """Drop the next entry of a gapless stream that a machine, or the follower, has still to read."""
+        found: list[tuple[str, int]] = []
+        for role in self.roles:
+            found.append((keys.log(role.tag), len(self.follower.archive[role.tag])))
+            found += [(name, at) for name, at in self._positions(role.tag).items() if not keys.is_inbox(name)]
+        found = [(name, at) for name, at in found if self.redis.stream(name).top[0] > at]
+        if not found:
+            return
+        name, position = self.dice.choice(found)
+        passed = {role.tag for role in self.roles if self._positions(role.tag).get(name, 0) > position}
+        stream = self.redis.stream(name)
+        stream.drop(stream.ids.index((position + 1, 0)))
+        self.redis.writes += 1
+        self.hole = Hole(name, position + 1, passed)
+        self.faults.counts["hole"] += 1
+        self.note("world", f"--- {name} loses {position + 1}-0 ---")
+
+    def _positions(self, tag: str) -> dict[str, int]:
+        """Up to where a tag's machine has read its sources, as Redis knows."""
+        return {
+            name.decode()[3:]: int(value.partition(b"-")[0])
+            for name, value in self.redis.hash_of(keys.meta(tag)).items()
+            if name.startswith(b"at:")
+        }
+
+    # --- the end ---
+
+    def is_drained(self) -> bool:
+        """Whether everything asked is answered, read and written."""
+        return not self._unfinished()
+
+    def _unfinished(self) -> list[str]:
+        found = ["answers"] if self.gateway.has_more or self.gateway.is_waiting else []
+        for role in self.roles:
+            owner = self.owner(role)
+            length = len(self.redis.stream(keys.log(role.tag)).tape)
+            if len(self.follower.archive[role.tag]) < length:
+                found.append(f"follower of {role.tag}")
+            if owner is None:
+                found.append(role.name)
+                continue
+            meta = self.redis.hash_of(keys.meta(role.tag))
+            for source in owner.handler.sources():
+                tape = self.redis.stream(source).tape
+                if tape and meta.get(b"at:" + source.encode()) != tape[-1][0]:
+                    found.append(f"{role.name} at {source}")
+        return found
+
+    # --- what the product finds in place of modules ---
+
+    @contextmanager
+    def _as_modules(self) -> Iterator[None]:
+        self.clock.on_sleep = lambda ms: self.running.wait(ms)
+        with ExitStack() as patches:
+            for module in (workers.store, workers.runtime):
+                patches.enter_context(mock.patch.object(module, "time", self.clock))
+            patches.enter_context(mock.patch.object(workers.store, "secrets", self))
+            patches.enter_context(mock.patch.object(workers.runtime, "TRIM_S", 0.2))
+            patches.enter_context(mock.patch.object(workers.runtime, "BEAT_S", 0.1))
+            patches.enter_context(mock.patch.object(workers.runtime, "TICK_S", 0.1))
+            yield
+
+    def token_hex(self, _size: int) -> str:
+        """As ``secrets.token_hex``: an owner's token."""
+        return f"token-{next(self._tokens)}"
+
+    def make_store(self, client: Any, tag: str, stopping: Callable[[], bool], warn: Callable[..., Any]) -> RedisStore:
+        """The real store on our client."""
+        with mock.patch.object(workers.store, "connect", lambda _url: client):
+            return RedisStore("", tag, self.settings.lease_ms, stopping=stopping, warn=warn)
+
+    # --- telling ---
+
+    def note(self, who: str, what: str) -> None:
+        """For the trace."""
+        if self._trace is not None:
+            self._trace(f"{self.steps:6} {(self.clock.ms % 10_000_000) / 1000:9.3f} {who:20} {what}")
+
+    def figures(self) -> Counter[str]:
+        """Faults by kind."""
+        return self.faults.counts
