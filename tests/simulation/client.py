@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from redis.exceptions import ConnectionError, ResponseError, WatchError
+from redis.exceptions import ConnectionError, RedisError, ResponseError, WatchError
 
-from tests.simulation.memory import MemoryRedis, raw
+from tests.simulation.memory import MemoryRedis, id_of, raw
 from workers.store import COMMIT
 
 REFUSED = "OOM command not allowed when used memory > 'maxmemory'."
@@ -61,7 +61,7 @@ class Sent:
             self.answer = (
                 redis.evalsha(raw(script), keys, arguments) if name == "EVALSHA" else redis.eval(COMMIT, keys, arguments)
             )
-        except ResponseError as error:
+        except RedisError as error:
             self.answer = error
         entries = arguments[8 + 2 * int(arguments[7])].decode()
         self._caller.note(f"commit {arguments[2].decode()}: {entries} entries {rest[2:count]}: {self.answer!s}")
@@ -120,12 +120,13 @@ class Connection:
     def _read(self) -> list[list[Any]] | None:
         _, _, count, _, block_ms, _, *rest = self._command
         half = len(rest) // 2
-        positions = {name: raw(at) for name, at in zip(rest[:half], rest[half:], strict=True)}
         redis = self._caller.redis
-        self._caller.wait(block_ms, lambda: bool(redis.xread(positions, 1)))
+        sources = [(redis.stream(name), id_of(raw(at))) for name, at in zip(rest[:half], rest[half:], strict=True)]
+        self._caller.wait(block_ms, lambda: any(stream.has_after(at) for stream, at in sources))
         if self._caller.mishap():
             raise ConnectionError("Connection reset by peer")
-        return redis.xread(positions, count) or None
+        found = zip(rest[:half], (stream.after(at, count) for stream, at in sources), strict=True)
+        return [[raw(name), entries] for name, entries in found if entries] or None
 
 
 class MemoryClient:

@@ -20,9 +20,11 @@ class Faults:
         self.round_trips = [kind for kind in ROUND_TRIPS if dice.random() < 0.6]
         self.rate = dice.choice(RATES) if self.round_trips else 0.0
         self.processes = [kind for kind in PROCESSES if dice.random() < 0.6]
-        self.every_ms = dice.choice((100, 300, 1_000)) if self.processes else 0
+        self.every_ms = dice.choice((100, 300, 1_000))
+        if dice.random() < 0.3:  # a storm of one kind
+            self.processes, self.every_ms = [dice.choice(("crash", "zombie", "zombie"))], 60
         self._others = {kind: dice.choice((0.0, 0.05, 0.3)) for kind in OTHERS}
-        self.has_hole = dice.random() < 0.03
+        self.has_hole = dice.random() < 0.05
         """Whether an entry vanishes that somebody has still to read: whoever reads its stream has to halt."""
 
     def heal(self) -> None:

@@ -23,12 +23,12 @@ from tests.audit.features import FEES, MID, SIDES, SPREAD, Features
 from tests.audit.recorded import SYMBOLS
 from tests.simulation.clock import Clock
 
-ACCOUNTS = 5
+ACCOUNTS = 4
 MS = 1_000_000
 
 
 class Flow(Features):
-    """Random requests of five accounts: (shard, JSON) each. ``known`` are orders that the clients know of."""
+    """Random requests of four accounts: (shard, JSON) each. ``known`` are orders that the clients know of."""
 
     def __init__(self, dice: random.Random, shards: int, clock: Clock) -> None:
         self.shards = shards

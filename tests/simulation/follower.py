@@ -24,23 +24,30 @@ class Follower:
         self.chains = dict.fromkeys(tags, "")
         self.gaps: dict[str, LogGap] = {}
         self._told = dict.fromkeys(tags, 0)
+        self._looked_at = -1
         self._world = world
 
     def is_ready(self, now: float) -> bool:
         """Whether it has something to do."""
-        return now >= self.ready_at
+        return now >= self.ready_at and self._looked_at != self._world.redis.writes
 
     def go(self) -> None:
         """Read one log, write, tell: each may be as far as it gets."""
         world = self._world
-        self.ready_at = world.clock.ms + world.dice.choice((1, 5, 30))
-        tag = world.dice.choice([*self.archive])
-        if tag not in self.gaps:
-            self._follow(tag)
+        self.ready_at = world.clock.ms + world.dice.choice((1, 5, 50))
+        logs = [tag for tag in self.archive if tag not in self.gaps and self._is_behind(tag)]
+        if logs:
+            self._follow(world.dice.choice(logs))
+        else:
+            self._looked_at = world.redis.writes
+
+    def _is_behind(self, tag: str) -> bool:
+        length = len(self.archive[tag])
+        return self._told[tag] < length or self._world.redis.stream(keys.log(tag)).has_after((length, 0))
 
     def _follow(self, tag: str) -> None:
         world, log, rows = self._world, keys.log(tag), self.archive[tag]
-        entries = world.redis.stream(log).after(b"%d-0" % len(rows), world.dice.choice((1, 10, 100)))
+        entries = world.redis.stream(log).after((len(rows), 0), world.dice.choice((1, 10, 100)))
         try:
             found = numbered(log, len(rows), entries)  # type: ignore[arg-type]  # lists for tuples
         except LogGap as gap:

@@ -20,7 +20,7 @@ from shared.messages import (
     encode,
 )
 from tests.simulation.flow import NONSENSE, Flow
-from tests.simulation.memory import raw
+from tests.simulation.memory import id_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -86,12 +86,12 @@ class Gateway:
         chance = world.dice.random()
         if self.has_more and chance < 0.5:
             self._ask()
-        elif chance < 0.6:
+        elif chance < 0.55 or (chance < 0.8 and not self.has_more):
             self._ask_again()
         else:
             self._listen()
         if not self.has_more:
-            self.ready_at += 20
+            self.ready_at += 40
 
     def _ask(self) -> None:
         if not self._next:
@@ -130,7 +130,7 @@ class Gateway:
     def _listen(self) -> None:
         for shard, position in self._read.items():
             log = keys.log(keys.shard_tag(shard))
-            for identifier, (_, payload) in self._world.redis.stream(log).after(position, 20):
+            for identifier, (_, payload) in self._world.redis.stream(log).after(id_of(position), 20):
                 self._read[shard] = identifier
                 self._hear(shard, log, identifier, payload)
 
@@ -158,5 +158,3 @@ def _ids(request: Any) -> list[str]:
     legs = [one.request_id for one in request.orders] if isinstance(request, OrderListRequest) else []
     return [request.request_id, *legs]
 
-
-__all__ = ["Acknowledged", "Gateway", "raw"]

@@ -47,9 +47,13 @@ class Stream:
         self.entries.append([identifier, [b"d", payload]])
         self.tape.append((identifier, payload))
 
-    def after(self, identifier: bytes, count: int) -> list[list[Any]]:
+    def has_after(self, place: Id) -> bool:
+        """Whether there is an entry behind an id."""
+        return bool(self.ids) and self.ids[-1] > place
+
+    def after(self, place: Id, count: int) -> list[list[Any]]:
         """At most ``count`` entries behind an id."""
-        start = bisect_right(self.ids, id_of(identifier))
+        start = bisect_right(self.ids, place)
         return self.entries[start : start + count]
 
     def between(self, first: bytes, last: bytes, count: int) -> list[list[Any]]:
@@ -129,15 +133,6 @@ class MemoryRedis:
         stream.add(identifier, payload)
         self._touch(name)
         return identifier
-
-    def xread(self, positions: dict[str, bytes], count: int) -> list[list[Any]]:
-        """What follows the positions: [name, entries] each, only streams with news."""
-        found = []
-        for name, position in positions.items():
-            stream = self.streams.get(name)
-            if stream is not None and stream.top > id_of(position) and (entries := stream.after(position, count)):
-                found.append([name.encode(), entries])
-        return found
 
     def xtrim(self, name: str, keep_from: bytes) -> int:
         """Drop what is before an id: all of it, where a real Redis keeps what shares a node."""

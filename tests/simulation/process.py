@@ -101,7 +101,7 @@ class Process:
 
     def may_yield(self, act: Callable[[], Any]) -> None:
         """Let others run, perhaps; ``act`` is on its way meanwhile."""
-        if self._world.dice.random() < 0.4:
+        if self._world.dice.random() < 0.25:
             self.outstanding = act
             self.wait(0)
             self.outstanding = None

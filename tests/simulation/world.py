@@ -43,7 +43,6 @@ class Role(msgspec.Struct):
     tag: str
     make: Callable[[], Handler]
     processes: list[Process] = []
-    births: list[float] = []
     count: int = 0
 
 
@@ -70,6 +69,7 @@ class World:
         self.is_traced = trace is not None
         self.steps = 0
         self.under_way: list[Callable[[], Any]] = []
+        self.births: list[tuple[float, Role]] = []
         self.hole: Hole | None = None
         self.failures: list[str] = []
         self._trace = trace
@@ -125,9 +125,9 @@ class World:
         self.note("world", "heals")
         self.faults.heal()
         for process in self.processes():
-            process.ready_at = min(process.ready_at, self.clock.ms + 2_000)
+            process.ready_at = min(process.ready_at, self.clock.ms + 500.0)
         end = self.steps + HEALING_STEPS_MAX
-        while not self.failures and not (self.steps % 10 == 0 and self.is_drained()):
+        while not self.failures and not (self.steps % 25 == 0 and self.is_drained()):
             self._step()
             if self.steps > end:
                 self.failures.append(f"it does not come to an end: {', '.join(self._unfinished())}")
@@ -163,13 +163,10 @@ class World:
             if isinstance(actor, Process) and actor.is_over:
                 self._bury(actor)
         else:
-            births = [at for role in self.roles for at in role.births]
-            soonest = min(one.ready_at for one in (*processes, self.gateway, self.follower))
-            self.clock.ms = max(now, int(min([soonest, *births])) + 1)
-        for role in self.roles:
-            while role.births and role.births[0] <= now:
-                role.births.pop(0)
-                self._start(role)
+            soonest = min(one.ready_at for one in (*processes, self.gateway))
+            self.clock.ms = max(now, int(min([soonest, *(at for at, _ in self.births)])) + 1)
+        while self.births and self.births[0][0] <= now:
+            self._start(self.births.pop(0)[1])
 
     # --- processes ---
 
@@ -185,7 +182,8 @@ class World:
         role.processes.remove(process)
         if process.error is None:
             if not role.processes:
-                role.births.append(self.clock.ms + self.dice.choice((0, 50, 400)))
+                self.births.append((self.clock.ms + self.dice.choice((0, 50, 400)), role))
+                self.births.sort(key=lambda one: one[0])
         elif self.hole is None:
             self.failures.append(f"{process.name} stops: {process.error}")
 
@@ -203,13 +201,14 @@ class World:
 
     def _go_wrong(self) -> None:
         dice = self.dice
-        self._fault_at = self.clock.ms + 2 * dice.random() * (self.faults.every_ms or 200)
+        self._fault_at = self.clock.ms + 2 * dice.random() * self.faults.every_ms
         if self.hole_is_due() and dice.random() < 0.3:
             self._make_hole()
         processes = self.processes()
         if not self.faults.processes or not processes:
             return
-        process, kind = dice.choice(processes), dice.choice(self.faults.processes)
+        serving = [one for one in processes if one.stands_at()[1]] if dice.random() < 0.8 else []
+        process, kind = dice.choice(serving or processes), dice.choice(self.faults.processes)
         self.faults.counts[kind] += 1
         self.note(process.name, f"--- {kind} ---")
         if kind == "crash":
@@ -292,8 +291,8 @@ class World:
             for module in (workers.store, workers.runtime):
                 patches.enter_context(mock.patch.object(module, "time", self.clock))
             patches.enter_context(mock.patch.object(workers.store, "secrets", self))
-            patches.enter_context(mock.patch.object(workers.runtime, "TRIM_S", 0.2))
-            patches.enter_context(mock.patch.object(workers.runtime, "BEAT_S", 0.1))
+            patches.enter_context(mock.patch.object(workers.runtime, "TRIM_S", 0.4))
+            patches.enter_context(mock.patch.object(workers.runtime, "BEAT_S", 0.3))
             patches.enter_context(mock.patch.object(workers.runtime, "TICK_S", 0.1))
             yield
 
