@@ -110,8 +110,10 @@ class Runtime:
                 time.sleep(RETRY_S)
 
     def _live(self) -> None:
-        """Once. Who was stopped past its lease wakes up with a state that others have gone on from: it finds their
-        streams trimmed, and orders it never heard of. That is its own past, and no corruption.
+        """Own, recover and serve once.
+
+        Who was stopped past its lease wakes up with a state that others have gone on from: it finds streams trimmed
+        and orders it never heard of. That is its own past, and no corruption.
         """
         try:
             if self._own() and self._recover():

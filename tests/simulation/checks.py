@@ -48,7 +48,7 @@ def judge(world: "World") -> Verdict:
 
 
 def _check_answers(world: "World", verdict: Verdict) -> None:
-    """Every request that reached an inbox is answered by one entry, each id makes one order, no answer is taken back."""
+    """Each request in an inbox is answered by one entry, each id makes one order, no answer is taken back."""
     made: Counter[Any] = Counter()
     answers: Counter[str] = Counter()
     for shard in range(world.settings.shards):
@@ -98,7 +98,7 @@ def _snapshots(world: "World", role: "Role") -> list[Snapshot]:
 
 
 def _compare_open_orders(world: "World") -> Iterator[str]:
-    """The live ledgers and the live books have the same open orders, and nobody's money is below 0 or more than came."""
+    """The live ledgers and the live books have the same open orders; no money is below 0 or came from nowhere."""
     in_books: set[tuple[int, int]] = set()
     in_ledgers: set[tuple[int, int]] = set()
     money: Counter[str] = Counter()

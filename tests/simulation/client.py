@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from redis.exceptions import ConnectionError, RedisError, ResponseError, WatchError
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import RedisError, ResponseError, WatchError
 
 from tests.simulation.memory import MemoryRedis, id_of, raw
 from workers.store import COMMIT
@@ -37,6 +38,9 @@ class Caller(Protocol):
     def abandon(self, sent: "Sent") -> None:
         """The connection of a command is gone; if it has not arrived, it may do so all the same."""
 
+    def committed(self, *, by_owner: bool, answer: Any) -> None:
+        """A commit has arrived: of the present owner or of a former one, and what the server said."""
+
     def note(self, what: str) -> None:
         """For the trace."""
 
@@ -57,12 +61,16 @@ class Sent:
         self.is_done = True
         redis, (name, script, count, *rest) = self._caller.redis, self._command
         keys, arguments = rest[:count], [*map(raw, rest[count:])]
+        by_owner = redis.hmget(keys[0], b"epoch", b"owner") == arguments[:2]
         try:
             self.answer = (
-                redis.evalsha(raw(script), keys, arguments) if name == "EVALSHA" else redis.eval(COMMIT, keys, arguments)
+                redis.evalsha(raw(script), keys, arguments)
+                if name == "EVALSHA"
+                else redis.eval(COMMIT, keys, arguments)
             )
         except RedisError as error:
             self.answer = error
+        self._caller.committed(by_owner=by_owner, answer=self.answer)
         entries = arguments[8 + 2 * int(arguments[7])].decode()
         self._caller.note(f"commit {arguments[2].decode()}: {entries} entries {rest[2:count]}: {self.answer!s}")
 
@@ -112,7 +120,7 @@ class Connection:
             raise ResponseError(REFUSED)
         sent.arrive()
         if mishap in ("lost reply", "lost request"):
-            raise ConnectionError("Connection reset by peer")
+            raise Disconnected("Connection reset by peer")
         if isinstance(sent.answer, Exception):
             raise sent.answer
         return sent.answer
@@ -124,7 +132,7 @@ class Connection:
         sources = [(redis.stream(name), id_of(raw(at))) for name, at in zip(rest[:half], rest[half:], strict=True)]
         self._caller.wait(block_ms, lambda: any(stream.has_after(at) for stream, at in sources))
         if self._caller.mishap():
-            raise ConnectionError("Connection reset by peer")
+            raise Disconnected("Connection reset by peer")
         found = zip(rest[:half], (stream.after(at, count) for stream, at in sources), strict=True)
         return [[raw(name), entries] for name, entries in found if entries] or None
 
@@ -146,12 +154,12 @@ class MemoryClient:
         self._caller.may_yield(act if writes else bool)
         mishap = self._caller.mishap()
         if mishap == "lost request":
-            raise ConnectionError("Connection closed by server.")
+            raise Disconnected("Connection closed by server.")
         if mishap == "refused write" and writes:
             raise ResponseError(REFUSED)
         answer = act()
         if mishap == "lost reply":
-            raise ConnectionError("Connection reset by peer")
+            raise Disconnected("Connection reset by peer")
         return answer
 
     def eval(self, script: str, count: int, *rest: Any) -> Any:

@@ -6,7 +6,7 @@ START_MS = 1_700_000_000_000
 
 
 class Clock:
-    """Stands still until the scheduler moves it. ``on_sleep`` is told (ms) when the process that runs wants to sleep."""
+    """Stands still until the scheduler moves it. ``on_sleep`` is told when the running process wants to sleep (ms)."""
 
     def __init__(self) -> None:
         self.ms = START_MS

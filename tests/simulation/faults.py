@@ -24,7 +24,7 @@ class Faults:
         if dice.random() < 0.3:  # a storm of one kind
             self.processes, self.every_ms = [dice.choice(("crash", "zombie", "zombie"))], 60
         self._others = {kind: dice.choice((0.0, 0.05, 0.3)) for kind in OTHERS}
-        self.has_hole = dice.random() < 0.05
+        self.has_hole = dice.random() < 0.04
         """Whether an entry vanishes that somebody has still to read: whoever reads its stream has to halt."""
 
     def heal(self) -> None:

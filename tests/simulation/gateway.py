@@ -29,7 +29,7 @@ ANSWERS = (
     Accepted, AmendRequested, Blocked, CancelAllRequested, CancelRequested, Duplicate, InstrumentSet, Rejected,
     Transferred,
 )  # fmt: skip
-PATIENCE_MS = 400
+PATIENCE_MS = 250
 
 
 class Asked(msgspec.Struct, eq=False):
@@ -59,16 +59,16 @@ class Gateway:
         self.answered = 0
         self._world = world
         self._flow = flow
-        self._left = count
+        self.left = count
         self._number = 0
         self._next = [*flow.opening()]
         self._waiting: dict[tuple[int, str], Asked] = {}
-        self._read = {shard: b"0-0" for shard in range(flow.shards)}
+        self._read = dict.fromkeys(range(flow.shards), b"0-0")
 
     @property
     def has_more(self) -> bool:
         """Whether there is something still to be asked."""
-        return bool(self._next) or self._left > 0
+        return bool(self._next) or self.left > 0
 
     @property
     def is_waiting(self) -> bool:
@@ -95,7 +95,7 @@ class Gateway:
 
     def _ask(self) -> None:
         if not self._next:
-            self._left -= 1
+            self.left -= 1
             self._number += 1
             self._next = self._flow.next(self._number)
             if self._world.dice.random() < 0.01:
@@ -157,4 +157,3 @@ def _ids(request: Any) -> list[str]:
     """By which ids an answer may name the request. Ids of transfers are the account's own."""
     legs = [one.request_id for one in request.orders] if isinstance(request, OrderListRequest) else []
     return [request.request_id, *legs]
-

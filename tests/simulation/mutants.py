@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 import msgspec
-from redis.exceptions import ConnectionError
+import redis.exceptions
 
 import tests.simulation.follower
 import workers.ledger.settling
@@ -17,6 +17,7 @@ import workers.runtime
 from shared.messages import Closed
 from tests.simulation.memory import Arguments, MemoryRedis
 from workers.ledger.orders import OrderIndex
+from workers.ledger.settlement import closure
 from workers.store import RedisStore
 
 CUT_EVERY = 20
@@ -57,7 +58,7 @@ class Torn(MemoryRedis):
     ) -> None:  # fmt: skip
         if boxes and self.writes % CUT_EVERY == 0:
             super().write_commit(keys, arguments, length, log, [])
-            raise ConnectionError("Connection closed by server.")
+            raise redis.exceptions.ConnectionError("Connection closed by server.")
         super().write_commit(keys, arguments, length, log, boxes)
 
 
@@ -65,8 +66,8 @@ Change = tuple[Any, str, Any]
 """A thing, its attribute, and what is there instead."""
 
 
-def _close_without_release(closure: Callable[..., Closed]) -> Callable[..., Closed]:
-    return lambda *args: msgspec.structs.replace(closure(*args), released=0)
+def _close_without_release(close: Callable[..., Closed]) -> Callable[..., Closed]:
+    return lambda *args: msgspec.structs.replace(close(*args), released=0)
 
 
 def _trim_all(store: Any, stream: str, _readers: list[str], _keep_from: int | None) -> None:
@@ -86,7 +87,7 @@ REDIS: dict[str, type[MemoryRedis]] = {
 }
 PATCHES: dict[str, list[Change]] = {
     "hold release": [
-        (workers.ledger.settling, "closure", _close_without_release(workers.ledger.settling.closure)),
+        (workers.ledger.settling, "closure", _close_without_release(closure)),
     ],
     "dedupe": [(OrderIndex, "first", lambda *_: None)],
     "gap check": [

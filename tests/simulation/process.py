@@ -43,7 +43,7 @@ class Process:
         self.runtime = Runtime(name, handler, self.store, settings, lambda: self.is_stopping)
         self.runtime._log = self  # type: ignore[assignment]  # info, warning
         if hasattr(handler, "_log"):
-            handler._log = self  # type: ignore[attr-defined]
+            handler._log = self
         self.handler = handler
         self._life = greenlet(self._live)
 
@@ -73,7 +73,7 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL."""
-        if self.outstanding is not None:
+        if self.outstanding is not None and self._world.dice.random() < 0.5:
             self._world.leave_behind(self.outstanding)
         if self._life:
             self._life.throw(Killed)
@@ -102,7 +102,7 @@ class Process:
     def may_yield(self, act: Callable[[], Any]) -> None:
         """Let others run, perhaps; ``act`` is on its way meanwhile."""
         if self._world.dice.random() < 0.25:
-            self.outstanding = act
+            self.outstanding = None if act is bool else act
             self.wait(0)
             self.outstanding = None
 
@@ -119,8 +119,23 @@ class Process:
 
     def abandon(self, sent: Sent) -> None:
         """What has not arrived may still, or be lost."""
-        if not sent.is_done and self._world.dice.random() < 0.5:
-            sent.lose()
+        if not sent.is_done:
+            sent.lose() if self._world.dice.random() < 0.5 else self._world.leave_behind(sent.arrive)
+
+    def committed(self, *, by_owner: bool, answer: Any) -> None:
+        """Nobody but the owner may write."""
+        if answer == b"OK" and not by_owner:
+            self._world.failures.append(f"{self.name}: a commit of a former owner was accepted")
+        elif answer == b"FENCED":
+            self._world.faults.counts["stale commit"] += 1
+
+    def has_read(self, stream: str) -> int:
+        """Up to which entry of a gapless stream it has read, whether that is committed or not."""
+        at = self.store._read_command
+        if stream not in at:
+            return 0
+        half = (len(at) - at.index("STREAMS") - 1) // 2
+        return int(at[at.index(stream) + half].partition("-")[0])
 
     def note(self, what: str) -> None:
         """For the trace."""

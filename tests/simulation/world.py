@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -76,14 +77,16 @@ class World:
         self._tokens = itertools.count(1)
         dice = self.dice
         self.settings = Settings(
-            shards=SHARDS, lease_ms=dice.choice((500, 1000)), batch=dice.choice((1, 3, 20)),
+            shards=SHARDS, lease_ms=500, batch=dice.choice((1, 3, 20)),
             snapshot_every=dice.choice((2, 7, 30)), log_keep=dice.choice((0, 0, 10)),
             core=dice.choice(("python", "auto")),
         )  # fmt: skip
         self.roles = [*self._ledgers(), *self._books()]
-        self.gateway = Gateway(self, Flow(dice, SHARDS, self.clock), dice.choice((20, 30, 40)))
+        self.gateway = Gateway(self, Flow(dice, SHARDS, self.clock), dice.choice((15, 25, 35)))
         self.follower = Follower(self, [role.tag for role in self.roles])
         self._fault_at = self.clock.ms + 50.0
+        self._hole_at = dice.randint(1, 15) if self.faults.has_hole else -1
+        self._count_actors()
 
     def _ledgers(self) -> Iterator[Role]:
         for shard in range(SHARDS):
@@ -97,7 +100,7 @@ class World:
     def _books(self) -> Iterator[Role]:
         for symbol in SYMBOLS:
             tag = keys.instrument_tag(symbol)
-            yield Role(f"engine {symbol}", tag, lambda symbol=symbol: EngineHandler(self.settings, symbol))
+            yield Role(f"engine {symbol}", tag, partial(EngineHandler, self.settings, symbol))
 
     # --- the run ---
 
@@ -108,7 +111,7 @@ class World:
                 for role in self.roles:
                     for _ in range(1 if self.dice.random() < 0.7 else 2):
                         self._start(role)
-                while (self.gateway.has_more or self.hole_is_due()) and self.steps < STORM_STEPS_MAX:
+                while self.gateway.has_more and self.steps < STORM_STEPS_MAX:
                     self._step()
                     if self.failures:
                         return
@@ -117,15 +120,15 @@ class World:
                 else:
                     self._run_into_hole()
             finally:
-                for process in [one for role in self.roles for one in role.processes]:
+                for process in self.processes:
                     if not process.is_over:
                         process.kill()
 
     def _heal(self) -> None:
         self.note("world", "heals")
         self.faults.heal()
-        for process in self.processes():
-            process.ready_at = min(process.ready_at, self.clock.ms + 500.0)
+        for process in self.processes:
+            process.ready_at = min(process.ready_at, self.clock.ms + 300.0)
         end = self.steps + HEALING_STEPS_MAX
         while not self.failures and not (self.steps % 25 == 0 and self.is_drained()):
             self._step()
@@ -136,37 +139,37 @@ class World:
         for _ in range(1_000):
             self._step()
 
-    def hole_is_due(self) -> bool:
-        """Whether an entry has still to vanish."""
-        return self.faults.has_hole and self.hole is None
-
-    def processes(self) -> list[Process]:
-        """All that live."""
-        return [process for role in self.roles for process in role.processes]
-
     def _step(self) -> None:
         """One of those who can does something; if nobody can, time passes."""
         self.steps += 1
-        dice, now = self.dice.random, self.clock.ms + PASSING_MS[int(self.dice.random() * len(PASSING_MS))]
-        self.clock.ms = now
-        if now >= self._fault_at and self.gateway.has_more:
-            self._go_wrong()
+        dice = self.dice.random
+        now = self.clock.ms = self.clock.ms + PASSING_MS[int(dice() * len(PASSING_MS))]
+        if self.gateway.has_more:
+            if now >= self._fault_at:
+                self._go_wrong()
+            if self.gateway.left <= self._hole_at and self.hole is None:
+                self._make_hole()
+        while self.births and self.births[0][0] <= now:
+            self._start(self.births.pop(0)[1])
         if self.under_way and dice() < 0.2:
             self.under_way.pop(int(dice() * len(self.under_way)))()
             return
-        processes = self.processes()
-        ready: list[Any] = [one for one in (*processes, self.gateway, self.follower) if one.is_ready(now)]
-        if ready:
-            actor = ready[int(dice() * len(ready))]
-            self.running = actor
-            actor.go()
-            if isinstance(actor, Process) and actor.is_over:
-                self._bury(actor)
-        else:
-            soonest = min(one.ready_at for one in (*processes, self.gateway))
-            self.clock.ms = max(now, int(min([soonest, *(at for at, _ in self.births)])) + 1)
-        while self.births and self.births[0][0] <= now:
-            self._start(self.births.pop(0)[1])
+        actors = self.actors
+        first = int(dice() * len(actors))
+        for at in range(first - len(actors), first):
+            if actors[at].is_ready(now):
+                self._let(actors[at])
+                return
+        soonest = min(
+            [self.gateway.ready_at, *(one.ready_at for one in self.processes), *(at for at, _ in self.births)]
+        )
+        self.clock.ms = max(now, int(soonest) + 1)
+
+    def _let(self, actor: Any) -> None:
+        self.running = actor
+        actor.go()
+        if isinstance(actor, Process) and actor.is_over:
+            self._bury(actor)
 
     # --- processes ---
 
@@ -174,18 +177,24 @@ class World:
         role.count += 1
         process = Process(self, f"{role.name} #{role.count}", role.make())
         role.processes.append(process)
+        self._count_actors()
         self.note(process.name, "starts")
 
     def _bury(self, process: Process) -> None:
         """A process has ended: the supervisor starts another, unless it said why nobody should."""
         [role] = [role for role in self.roles if process in role.processes]
         role.processes.remove(process)
+        self._count_actors()
         if process.error is None:
             if not role.processes:
                 self.births.append((self.clock.ms + self.dice.choice((0, 50, 400)), role))
                 self.births.sort(key=lambda one: one[0])
         elif self.hole is None:
             self.failures.append(f"{process.name} stops: {process.error}")
+
+    def _count_actors(self) -> None:
+        self.processes = [process for role in self.roles for process in role.processes]
+        self.actors: list[Any] = [*self.processes, self.gateway, self.follower]
 
     def owner(self, role: Role) -> Process | None:
         """The process that owns the tag, if it stands where Redis does and serves."""
@@ -202,9 +211,7 @@ class World:
     def _go_wrong(self) -> None:
         dice = self.dice
         self._fault_at = self.clock.ms + 2 * dice.random() * self.faults.every_ms
-        if self.hole_is_due() and dice.random() < 0.3:
-            self._make_hole()
-        processes = self.processes()
+        processes = self.processes
         if not self.faults.processes or not processes:
             return
         serving = [one for one in processes if one.stands_at()[1]] if dice.random() < 0.8 else []
@@ -229,9 +236,9 @@ class World:
             self._start(role)
 
     def leave_behind(self, act: Callable[[], Any]) -> None:
-        """A command of a process that died: it arrives later, or never."""
-        if self.dice.random() < 0.5:
-            self.under_way.append(act)
+        """A command of a process that died, or whose connection did, arrives all the same, after the next has begun."""
+        self.faults.counts["late command"] += 1
+        self.under_way.append(act)
 
     def _make_hole(self) -> None:
         """Drop the next entry of a gapless stream that a machine, or the follower, has still to read."""
@@ -243,7 +250,11 @@ class World:
         if not found:
             return
         name, position = self.dice.choice(found)
-        passed = {role.tag for role in self.roles if self._positions(role.tag).get(name, 0) > position}
+        passed = {
+            role.tag
+            for role in self.roles
+            if max([self._positions(role.tag).get(name, 0), *(one.has_read(name) for one in role.processes)]) > position
+        }
         stream = self.redis.stream(name)
         stream.drop(stream.ids.index((position + 1, 0)))
         self.redis.writes += 1
@@ -286,15 +297,19 @@ class World:
 
     @contextmanager
     def _as_modules(self) -> Iterator[None]:
-        self.clock.on_sleep = lambda ms: self.running.wait(ms)
+        self.clock.on_sleep = self._sleep
         with ExitStack() as patches:
             for module in (workers.store, workers.runtime):
                 patches.enter_context(mock.patch.object(module, "time", self.clock))
             patches.enter_context(mock.patch.object(workers.store, "secrets", self))
-            patches.enter_context(mock.patch.object(workers.runtime, "TRIM_S", 0.4))
-            patches.enter_context(mock.patch.object(workers.runtime, "BEAT_S", 0.3))
+            patches.enter_context(mock.patch.object(workers.store, "connect", self._connect))
+            patches.enter_context(mock.patch.object(workers.runtime, "TRIM_S", 0.5))
+            patches.enter_context(mock.patch.object(workers.runtime, "BEAT_S", 0.4))
             patches.enter_context(mock.patch.object(workers.runtime, "TICK_S", 0.1))
             yield
+
+    def _sleep(self, ms: float) -> None:
+        self.running.wait(ms)
 
     def token_hex(self, _size: int) -> str:
         """As ``secrets.token_hex``: an owner's token."""
@@ -302,8 +317,11 @@ class World:
 
     def make_store(self, client: Any, tag: str, stopping: Callable[[], bool], warn: Callable[..., Any]) -> RedisStore:
         """The real store on our client."""
-        with mock.patch.object(workers.store, "connect", lambda _url: client):
-            return RedisStore("", tag, self.settings.lease_ms, stopping=stopping, warn=warn)
+        self._client = client
+        return RedisStore("", tag, self.settings.lease_ms, stopping=stopping, warn=warn)
+
+    def _connect(self, _url: str) -> Any:
+        return self._client
 
     # --- telling ---
 
