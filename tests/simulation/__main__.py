@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import click
 import msgspec
@@ -53,7 +54,7 @@ def _chunk(first: int, last: int, guard: str) -> list[Verdict]:
 def _verdicts(first: int, count: int, guard: str) -> Iterator[Verdict]:
     """All seeds, on as many cores as there are."""
     ends = range(first, first + count, CHUNK)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         chunks = pool.map(
             _chunk, ends, (min(at + CHUNK, first + count) for at in ends), (guard for _ in ends)
         )  # fmt: skip

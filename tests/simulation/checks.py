@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -11,6 +11,7 @@ from shared.chain import advance
 from shared.messages import Accepted, LedgerEntry, Transferred, decode_ledger_entry
 from tests.audit.recorded import SYMBOLS
 from tests.simulation.process import Process
+from tests.simulation.world import Role, World
 from workers.audit import snapshot_checks
 from workers.audit.history import History, LogView
 from workers.audit.invariants import Findings
@@ -18,9 +19,6 @@ from workers.audit.settlement_checks import SettlementChecks
 from workers.engine.process import EngineHandler
 from workers.ledger.process import LedgerHandler
 from workers.store import Snapshot, read_snapshots, read_standing
-
-if TYPE_CHECKING:
-    from tests.simulation.world import Role, World
 
 
 class Verdict(msgspec.Struct):
@@ -35,7 +33,7 @@ class Verdict(msgspec.Struct):
     violations: list[str] = []
 
 
-def judge(world: "World") -> Verdict:
+def judge(world: World) -> Verdict:
     """Check a run that has ended."""
     verdict = Verdict(world.seed, world.steps, len(world.gateway.acknowledged), dict(world.faults.counts))
     verdict.violations += world.failures
@@ -47,7 +45,7 @@ def judge(world: "World") -> Verdict:
     return verdict
 
 
-def _check_answers(world: "World", verdict: Verdict) -> None:
+def _check_answers(world: World, verdict: Verdict) -> None:
     """Each request in an inbox is answered by one entry, each id makes one order, no answer is taken back."""
     made: Counter[Any] = Counter()
     answers: Counter[str] = Counter()
@@ -72,7 +70,7 @@ def _check_answers(world: "World", verdict: Verdict) -> None:
         verdict.violations.append(f"{verdict.lost} answers lost, {verdict.doubled} doubled")
 
 
-def _check_states(world: "World") -> Iterator[str]:
+def _check_states(world: World) -> Iterator[str]:
     """Live, replayed from the first entry, and recovered from snapshot and log: byte for byte one state."""
     for role in world.roles:
         owner = world.owner(role)
@@ -93,11 +91,11 @@ def _check_states(world: "World") -> Iterator[str]:
     yield from _compare_open_orders(world)
 
 
-def _snapshots(world: "World", role: "Role") -> list[Snapshot]:
+def _snapshots(world: World, role: Role) -> list[Snapshot]:
     return read_snapshots(world.redis.hash_of(keys.snapshot(role.tag)))
 
 
-def _compare_open_orders(world: "World") -> Iterator[str]:
+def _compare_open_orders(world: World) -> Iterator[str]:
     """The live ledgers and the live books have the same open orders; no money is below 0 or came from nowhere."""
     in_books: set[tuple[int, int]] = set()
     in_ledgers: set[tuple[int, int]] = set()
@@ -121,11 +119,11 @@ def _compare_open_orders(world: "World") -> Iterator[str]:
         yield f"money appeared or vanished: {dict(money)}"
 
 
-def _owners(world: "World") -> list[Process]:
+def _owners(world: World) -> list[Process]:
     return [owner for role in world.roles if (owner := world.owner(role)) is not None]
 
 
-def _check_follower(world: "World") -> Iterator[str]:
+def _check_follower(world: World) -> Iterator[str]:
     """What followed the logs over trims and crashes has every entry, and the owner's chain."""
     for tag, rows in world.follower.archive.items():
         tape = [payload for _, payload in world.redis.stream(keys.log(tag)).tape]
@@ -134,7 +132,7 @@ def _check_follower(world: "World") -> Iterator[str]:
             yield f"the follower of {tag} has {len(rows)} rows that are not the {len(tape)} entries of its log"
 
 
-def _audit(world: "World") -> Iterator[str]:
+def _audit(world: World) -> Iterator[str]:
     """The invariants of ``matchbox audit`` over the whole logs, and the snapshots that are left."""
     findings = Findings()
     history = History(findings, SettlementChecks(findings))
@@ -152,7 +150,7 @@ def _audit(world: "World") -> Iterator[str]:
     yield from map(str, findings.violations)
 
 
-def _check_hole(world: "World") -> Iterator[str]:
+def _check_hole(world: World) -> Iterator[str]:
     """Nobody has gone past an entry that vanished."""
     assert world.hole is not None
     stream, number = world.hole.stream, world.hole.number

@@ -108,10 +108,12 @@ class Connection:
 
     def read_response(self, *, disable_decoding: bool) -> Any:
         """Wait for the answer. Raises a ``RedisError`` of redis-py."""
-        sent = self._sent
-        if sent is None:
+        if self._command[0] == "XREAD":
             return self._read()
+        sent = self._sent
         self._caller.wait(0)
+        if sent is None or not self.is_connected:
+            raise Disconnected("Connection closed by server.")
         mishap = self._caller.mishap()
         if not sent.is_done and mishap == "lost request":
             sent.lose()
@@ -131,7 +133,7 @@ class Connection:
         redis = self._caller.redis
         sources = [(redis.stream(name), id_of(raw(at))) for name, at in zip(rest[:half], rest[half:], strict=True)]
         self._caller.wait(block_ms, lambda: any(stream.has_after(at) for stream, at in sources))
-        if self._caller.mishap():
+        if not self.is_connected or self._caller.mishap():
             raise Disconnected("Connection reset by peer")
         found = zip(rest[:half], (stream.after(at, count) for stream, at in sources), strict=True)
         return [[raw(name), entries] for name, entries in found if entries] or None

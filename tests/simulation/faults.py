@@ -5,8 +5,8 @@ from collections import Counter
 
 ROUND_TRIPS = ("lost request", "lost reply", "refused write")
 """Of one round trip to Redis."""
-PROCESSES = ("crash", "stop", "zombie", "script flush")
-"""Of a whole process (or the server's script cache)."""
+PROCESSES = ("crash", "stop", "zombie", "reset", "server clock", "script flush")
+"""Of a whole process, its connections, or the server."""
 OTHERS = ("duplicate send", "follower crash")
 RATES = (0.0, 0.0, 0.003, 0.01, 0.03)
 

@@ -3,21 +3,17 @@
 Its database is a list a log, which dies with nobody; what it has read and not committed dies with it.
 """
 
-from typing import TYPE_CHECKING
-
 from shared import keys
 from shared.chain import advance
 from tests.simulation.memory import raw
+from tests.simulation.stage import Stage
 from workers.follow import LogGap, numbered
-
-if TYPE_CHECKING:
-    from tests.simulation.world import World
 
 
 class Follower:
     """Reads the logs of ``tags``."""
 
-    def __init__(self, world: "World", tags: list[str]) -> None:
+    def __init__(self, world: Stage, tags: list[str]) -> None:
         self.name = "follower"
         self.ready_at = float(world.clock.ms)
         self.archive: dict[str, list[bytes]] = {tag: [] for tag in tags}

@@ -1,6 +1,6 @@
 """A gateway with its clients: sends requests, sometimes again, and reads the answers in the ledgers' logs."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -21,9 +21,7 @@ from shared.messages import (
 )
 from tests.simulation.flow import NONSENSE, Flow
 from tests.simulation.memory import id_of
-
-if TYPE_CHECKING:
-    from tests.simulation.world import World
+from tests.simulation.stage import Stage
 
 ANSWERS = (
     Accepted, AmendRequested, Blocked, CancelAllRequested, CancelRequested, Duplicate, InstrumentSet, Rejected,
@@ -52,7 +50,7 @@ class Acknowledged(msgspec.Struct, frozen=True):
 class Gateway:
     """Sends ``count`` requests of ``flow``."""
 
-    def __init__(self, world: "World", flow: Flow, count: int) -> None:
+    def __init__(self, world: Stage, flow: Flow, count: int) -> None:
         self.name = "gateway"
         self.ready_at = float(world.clock.ms)
         self.acknowledged: list[Acknowledged] = []

@@ -4,18 +4,14 @@ It can be killed or stopped there, as by SIGKILL and SIGSTOP; what it had under 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from greenlet import getcurrent, greenlet
 
 from shared.errors import MatchboxError
-from shared.settings import Settings
 from tests.simulation.client import Connection, MemoryClient, Sent
+from tests.simulation.stage import Stage
 from workers.runtime import Handler, Runtime
-from workers.store import RedisStore
-
-if TYPE_CHECKING:
-    from tests.simulation.world import World
 
 
 class Killed(BaseException):
@@ -25,7 +21,7 @@ class Killed(BaseException):
 class Process:
     """One process of a ledger or book, from its start to its end."""
 
-    def __init__(self, world: "World", name: str, handler: Handler) -> None:
+    def __init__(self, world: Stage, name: str, handler: Handler) -> None:
         self.name = name
         self.redis = world.redis
         self.is_stopping = False
@@ -36,11 +32,10 @@ class Process:
         self._looked_at = -1
         self._world = world
         self._connections: list[Connection] = []
-        settings: Settings = world.settings
         client = MemoryClient(self)
         client.make_connection = self._make_connection  # type: ignore[method-assign]
         self.store = world.make_store(client, handler.tag, lambda: self.is_stopping, self._warn)
-        self.runtime = Runtime(name, handler, self.store, settings, lambda: self.is_stopping)
+        self.runtime = Runtime(name, handler, self.store, world.settings, lambda: self.is_stopping)
         self.runtime._log = self  # type: ignore[assignment]  # info, warning
         if hasattr(handler, "_log"):
             handler._log = self
@@ -80,6 +75,10 @@ class Process:
         else:
             self._life = greenlet(lambda: None)
             self._life.switch()  # it never ran
+        self.reset()
+
+    def reset(self) -> None:
+        """The server closes its connections."""
         for connection in self._connections:
             connection.disconnect()
 
@@ -157,6 +156,3 @@ class Process:
     def stands_at(self) -> tuple[int, bool]:
         """The version its state follows from, and whether it serves."""
         return self.runtime._standing.version, self.runtime._state == "running"
-
-
-__all__ = ["Killed", "Process", "RedisStore"]

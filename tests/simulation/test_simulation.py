@@ -22,10 +22,10 @@ def test_no_answer_is_lost_or_doubled_whatever_fails(part):
 
 def test_every_kind_of_fault_happens():
     """A harness that injects nothing would find nothing."""
-    faults = {kind for seed in range(40) for kind in simulate(seed).faults}
+    faults = {kind for seed in range(60) for kind in simulate(seed).faults}
     assert faults >= {
-        "crash", "stop", "zombie", "script flush", "lost request", "lost reply", "refused write", "late command",
-        "duplicate send", "follower crash", "hole",
+        "crash", "stop", "zombie", "reset", "server clock", "script flush", "lost request", "lost reply",
+        "refused write", "late command", "stale commit", "duplicate send", "follower crash", "hole",
     }  # fmt: skip
 
 

@@ -3,35 +3,24 @@
 Everything random comes from the seed, so a run can be had again, with every step written down.
 """
 
-import itertools
-import random
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import msgspec
 
-import workers.runtime
-import workers.store
 from shared import keys
-from shared.settings import Settings
 from tests.audit.recorded import SYMBOLS
-from tests.simulation.clock import Clock
-from tests.simulation.faults import Faults
 from tests.simulation.flow import Flow
 from tests.simulation.follower import Follower
 from tests.simulation.gateway import Gateway
 from tests.simulation.memory import MemoryRedis
 from tests.simulation.process import Process
+from tests.simulation.stage import SHARDS, Stage
 from workers.engine.process import EngineHandler
 from workers.ledger.process import LedgerHandler
 from workers.runtime import Handler
-from workers.store import RedisStore
 
-SHARDS = 2
 STORM_STEPS_MAX = 20_000
 HEALING_STEPS_MAX = 20_000
 PASSING_MS = (0, 0, 0, 0, 1, 1, 2, 5)
@@ -56,31 +45,18 @@ class Hole(msgspec.Struct):
     """The tags whose machine had read the entry before."""
 
 
-class World:
+class World(Stage):
     """A cluster of two account shards and two instruments, its clients, and what happens to them."""
 
     def __init__(
         self, seed: int, trace: Callable[[str], None] | None = None, redis: type[MemoryRedis] = MemoryRedis
     ) -> None:
-        self.seed = seed
-        self.dice = random.Random(seed)
-        self.clock = Clock()
-        self.redis = redis(lambda: self.clock.ms)
-        self.faults = Faults(self.dice)
-        self.is_traced = trace is not None
-        self.steps = 0
-        self.under_way: list[Callable[[], Any]] = []
+        super().__init__(seed, trace, redis)
+        dice = self.dice
+        self._plain = self.settings.with_changes(core="python")
         self.births: list[tuple[float, Role]] = []
         self.hole: Hole | None = None
-        self.failures: list[str] = []
-        self._trace = trace
-        self._tokens = itertools.count(1)
-        dice = self.dice
-        self.settings = Settings(
-            shards=SHARDS, lease_ms=500, batch=dice.choice((1, 3, 20)),
-            snapshot_every=dice.choice((2, 7, 30)), log_keep=dice.choice((0, 0, 10)),
-            core=dice.choice(("python", "auto")),
-        )  # fmt: skip
+        self.clock.on_sleep = self._sleep
         self.roles = [*self._ledgers(), *self._books()]
         self.gateway = Gateway(self, Flow(dice, SHARDS, self.clock), dice.choice((15, 25, 35)))
         self.follower = Follower(self, [role.tag for role in self.roles])
@@ -100,13 +76,17 @@ class World:
     def _books(self) -> Iterator[Role]:
         for symbol in SYMBOLS:
             tag = keys.instrument_tag(symbol)
-            yield Role(f"engine {symbol}", tag, partial(EngineHandler, self.settings, symbol))
+            yield Role(f"engine {symbol}", tag, partial(self._book, symbol))
+
+    def _book(self, symbol: str) -> Handler:
+        """Either core, which may take over from each other at any moment."""
+        return EngineHandler(self.dice.choice((self.settings, self._plain)), symbol)
 
     # --- the run ---
 
     def run(self) -> None:
         """Storm, then heal: nothing goes wrong any more, and everything comes to its end."""
-        with self._as_modules():
+        with self.as_modules():
             try:
                 for role in self.roles:
                     for _ in range(1 if self.dice.random() < 0.7 else 2):
@@ -171,6 +151,9 @@ class World:
         if isinstance(actor, Process) and actor.is_over:
             self._bury(actor)
 
+    def _sleep(self, ms: float) -> None:
+        self.running.wait(ms)
+
     # --- processes ---
 
     def _start(self, role: Role) -> None:
@@ -225,6 +208,10 @@ class World:
             process.is_stopping = True
         elif kind == "zombie":
             self._stop_for_long(process)
+        elif kind == "reset":
+            process.reset()
+        elif kind == "server clock":
+            self.drift_ms += dice.choice((-700, 700))
         else:
             self.redis.scripts.clear()
 
@@ -234,11 +221,6 @@ class World:
         [role] = [role for role in self.roles if process in role.processes]
         if len(role.processes) == 1:
             self._start(role)
-
-    def leave_behind(self, act: Callable[[], Any]) -> None:
-        """A command of a process that died, or whose connection did, arrives all the same, after the next has begun."""
-        self.faults.counts["late command"] += 1
-        self.under_way.append(act)
 
     def _make_hole(self) -> None:
         """Drop the next entry of a gapless stream that a machine, or the follower, has still to read."""
@@ -292,44 +274,3 @@ class World:
                 if tape and meta.get(b"at:" + source.encode()) != tape[-1][0]:
                     found.append(f"{role.name} at {source}")
         return found
-
-    # --- what the product finds in place of modules ---
-
-    @contextmanager
-    def _as_modules(self) -> Iterator[None]:
-        self.clock.on_sleep = self._sleep
-        with ExitStack() as patches:
-            for module in (workers.store, workers.runtime):
-                patches.enter_context(mock.patch.object(module, "time", self.clock))
-            patches.enter_context(mock.patch.object(workers.store, "secrets", self))
-            patches.enter_context(mock.patch.object(workers.store, "connect", self._connect))
-            patches.enter_context(mock.patch.object(workers.runtime, "TRIM_S", 0.5))
-            patches.enter_context(mock.patch.object(workers.runtime, "BEAT_S", 0.4))
-            patches.enter_context(mock.patch.object(workers.runtime, "TICK_S", 0.1))
-            yield
-
-    def _sleep(self, ms: float) -> None:
-        self.running.wait(ms)
-
-    def token_hex(self, _size: int) -> str:
-        """As ``secrets.token_hex``: an owner's token."""
-        return f"token-{next(self._tokens)}"
-
-    def make_store(self, client: Any, tag: str, stopping: Callable[[], bool], warn: Callable[..., Any]) -> RedisStore:
-        """The real store on our client."""
-        self._client = client
-        return RedisStore("", tag, self.settings.lease_ms, stopping=stopping, warn=warn)
-
-    def _connect(self, _url: str) -> Any:
-        return self._client
-
-    # --- telling ---
-
-    def note(self, who: str, what: str) -> None:
-        """For the trace."""
-        if self._trace is not None:
-            self._trace(f"{self.steps:6} {(self.clock.ms % 10_000_000) / 1000:9.3f} {who:20} {what}")
-
-    def figures(self) -> Counter[str]:
-        """Faults by kind."""
-        return self.faults.counts
