@@ -217,6 +217,31 @@ def audit(data: str | None) -> None:
 
 
 @cli.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@data_option
+def recover(yes: bool, data: str | None) -> None:
+    """Make a lost or rolled-back Redis anew from PostgreSQL.
+
+    The cluster must be stopped. Balances, open orders, books, trade ids and sequences go on from the last entry that
+    PostgreSQL has of each log; what was acknowledged after that is lost, and it says up to where. The last line is
+    JSON.
+    """
+    from rich.console import Console
+
+    import migrations
+    from cluster.offline import offline
+    from cluster.recovery_commands import confirm_recovery
+    from workers.pusher.drain import drain
+    from workers.recovery.show import recover_to
+
+    with offline(settings_with(data=data)) as settings:
+        migrations.upgrade(settings.database_url)
+        confirm_recovery(settings, is_sure=yes)
+        drain(settings)
+        recover_to(Console(), settings)
+
+
+@cli.command()
 @click.argument("names", nargs=-1, metavar="[core|engine|gateway]...", type=click.Choice(["core", "engine", "gateway"]))
 @click.option("--quick", is_flag=True, help="Fewer commands and rounds: a minute or so in all.")
 def bench(names: tuple[str, ...], quick: bool) -> None:

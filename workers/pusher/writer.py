@@ -61,6 +61,7 @@ class Writer:
         self._positions: dict[str, PositionStart] = {}
         self._is_fresh = False  # whether the positions are those of PostgreSQL
         self._published: dict[str, int] = {}
+        self._told_lost: set[str] = set()
         self._shards = {keys.shard_tag(shard): shard for shard in range(settings.shards)}
         self._symbols: dict[str, str] = {}  # tag -> symbol
 
@@ -101,6 +102,7 @@ class Writer:
 
         Raises ``RedisError``, ``SQLAlchemyError``, ``TimeoutError``, ``Displaced``; then nothing is known of the batch.
         """
+        knew_positions = self._is_fresh
         lengths = await self._observe()
         self._count_lag(lengths)
         if not self._is_fresh:
@@ -108,7 +110,10 @@ class Writer:
             self._count_lag(lengths)
         await self._publish()
         halted: dict[str, str] = {}
-        found = await self._read(self._behind(lengths, halted), halted)
+        behind = self._behind(lengths, halted)
+        if knew_positions:  # before Redis was asked, so Redis must have what they say
+            await self._tell_losses(halted)
+        found = await self._read(behind, halted)
         batch, ledger, book = await self._fold(found, halted)
         self._tell_halted(halted)
         if not batch:
@@ -174,6 +179,13 @@ class Writer:
             pipe.hset(keys.consumers(keys.log(one.tag)), keys.POSTGRESQL, f"{one.length}-0")
         await pipe.execute()
         self._published |= {one.tag: one.length for one in news}
+
+    async def _tell_losses(self, lost: dict[str, str]) -> None:
+        """Redis has not what it had: say so where whoever trades looks."""
+        news = {tag: why for tag, why in lost.items() if tag not in self._told_lost}
+        if news:
+            await self._client.hset(keys.LOST, mapping=news)
+            self._told_lost |= news.keys()
 
     # --- reading ---------------------------------------------------------------------------------
 

@@ -109,10 +109,11 @@ def _write_log(client: Any, log: NewLog, settled: dict[str, str]) -> None:
     for at, payload in enumerate(log.payloads):
         pipe.xadd(keys.log(log.tag), {FIELD: payload}, id=f"{log.first + at}-0")
     snapshot = Snapshot(log.length, log.chain, hashlib.sha256(log.state).hexdigest(), log.state)
+    now_ms = str(time.time_ns() // 1_000_000)  # more than any machine can have committed: versions only grow, too
     pipe.hset(keys.snapshot(log.tag), str(log.length), msgspec.msgpack.encode(snapshot))
     standing = {
-        "version": "1", "length": str(log.length), "chain": log.chain, "owner": "", "lease": "0",
-        "epoch": str(time.time_ns() // 1_000_000),
+        "version": now_ms, "length": str(log.length), "chain": log.chain, "owner": "", "lease": "0",
+        "epoch": now_ms,
     }  # fmt: skip
     pipe.hset(keys.meta(log.tag), mapping=standing | settled)
     pipe.execute()
