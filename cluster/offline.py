@@ -47,18 +47,22 @@ def offline(settings: Settings) -> Iterator[Settings]:
 
 def _refuse_workers(url: str) -> None:
     """On servers that are not ours, whoever works there shows it."""
+    if name := someone_runs(url):
+        raise MatchboxError(
+            f'{name} runs on this Redis, or did 5 s ago; stop all of the cluster first ("matchbox stop")'
+        )
+
+
+def someone_runs(url: str) -> str:
+    """A worker that has lately shown a sign of life on this Redis; "" if there is none. Raises ``Unavailable``."""
     client = connect(url)
     try:
-        beat = next(client.scan_iter(f"{keys.beat('*')}", count=1000), None)
+        beat = next(client.scan_iter(keys.beat("*"), count=1000), None)
     except RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
     finally:
         client.close()
-    if beat is not None:
-        name = beat.decode().removeprefix(keys.beat(""))
-        raise MatchboxError(
-            f'{name} runs on this Redis, or did 5 s ago; stop all of the cluster first ("matchbox stop")'
-        )
+    return beat.decode().removeprefix(keys.beat("")) if beat is not None else ""
 
 
 def _init(postgres: embedded.Server, settings: Settings) -> None:
