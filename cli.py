@@ -56,6 +56,11 @@ def cli() -> None:
 @click.option("--host", help="Address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=int, help="Port to listen on [default: 8000].")
 @click.option(
+    "--gateways",
+    type=int,
+    help="Gateway processes that share the port; clients need not care which one they meet [default: 1].",
+)
+@click.option(
     "--durability",
     type=click.Choice(["always", "everysec"]),
     help="When the embedded Valkey syncs to disk [default: always].",

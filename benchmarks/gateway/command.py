@@ -1,8 +1,11 @@
 """The command: one cluster for each durability, all loads in interleaved rounds, tables."""
 
 import statistics
+import time
+import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import click
@@ -22,16 +25,22 @@ from benchmarks.private_cluster import free_port, make_trader, private_cluster
 from shared import keys
 from shared.connections import connect
 from shared.credentials import ApiKey
+from shared.messages import CancelAllRequest
 from shared.settings import Settings
+from shared.submit import Submitter
 
 Load = Callable[[int, list[ApiKey], int, int], Coroutine[Any, Any, tuple[float, list[float]]]]
 Target = tuple[str, Load, int, int]
 """Name, load, port, pid of the process that serves."""
 Figures = dict[str, Any]
 TRADERS = 4
-HTTP, WEBSOCKET = "matchbox, HTTP", "matchbox, WebSocket"
+OURS = HTTP, WEBSOCKET = "matchbox, HTTP", "matchbox, WebSocket"
+SETTLE_S = 1.0
+"""The books and the pusher come to the end of a round."""
 AUDIENCES = ((1, 0), (100, 0), (100, 100))
 """Subscribers who read, and who never do."""
+BURST_AUDIENCE = 25
+"""Who listens while orders come as they can: more would be more than one process can read, and be cut off."""
 PACE = 300
 """Orders a second while the delay to subscribers is measured: below what the machine can do."""
 
@@ -53,14 +62,27 @@ def measure(target: Target, traders: list[ApiKey], count: int, seed: int) -> tup
     return len(times) / took, spent / len(times), times
 
 
-def race(targets: list[Target], traders: list[ApiKey], count: int, rounds: int) -> dict[str, Figures]:
-    """The median of interleaved rounds, after one that only warms up."""
+def cancel_all(settings: Settings, accounts: list[int]) -> None:
+    """Take the orders of a round away: an account may have so many open at once, and a fuller book is another book."""
+    with connect(settings.redis_url) as client:
+        submitter = Submitter(client, settings.shards)
+        for account in accounts:
+            submitter.submit(CancelAllRequest(uuid.uuid4().hex, account))
+    time.sleep(SETTLE_S)
+
+
+def race(
+    targets: list[Target], traders: list[ApiKey], count: int, rounds: int, tidy: Callable[[], None]
+) -> dict[str, Figures]:
+    """The median of interleaved rounds, after one that only warms up. ``tidy`` comes behind each load of ours."""
     found: dict[str, list[tuple[float, float, list[float]]]] = {name: [] for name, *_ in targets}
     with Progress(transient=True) as progress:
         task = progress.add_task("orders", total=(rounds + 1) * len(targets))
         for number in range(rounds + 1):
             for target in targets:
                 one = measure(target, traders, count if number else count // 4, number)
+                if target[0] in OURS:
+                    tidy()
                 if number:
                     found[target[0]].append(one)
                 progress.advance(task)
@@ -94,13 +116,15 @@ def run(durability: str, count: int, rounds: int, with_bare: bool) -> Figures:
         for name in bare.installed() if with_bare else []:
             port = free_port()
             targets.append((name, http_load, port, stack.enter_context(bare.bare_app(name, settings.redis_url, port))))
-        entry = race(targets, traders, count, rounds)
+        tidy = partial(cancel_all, settings, [account for account, _ in made])
+        entry = race(targets, traders, count, rounds, tidy)
         latency = log_latency(settings, made[0][0], count // 4)
         heard = [
             uvloop.run(fan_out(settings.port, traders, *audience, PACE * 4, PACE, 100 + number))
             for number, audience in enumerate(AUDIENCES)
         ]
-        burst = uvloop.run(fan_out(settings.port, traders, 100, 0, count, 0, 200))
+        tidy()
+        burst = uvloop.run(fan_out(settings.port, traders, BURST_AUDIENCE, 0, count, 0, 200))
     return {"entry": entry, "log": summary(latency), "fan_out": heard, "burst": burst}
 
 
@@ -148,7 +172,7 @@ def ratios(entry: dict[str, Figures]) -> dict[str, float]:
 @click.option("--bare/--no-bare", "with_bare", default=True, help="Bare web applications, where they are installed.")
 def main(quick: bool, with_bare: bool) -> None:
     """Measure."""
-    count, rounds = (1_000, 1) if quick else (6_000, 5)
+    count, rounds = (1_000, 1) if quick else (4_000, 5)
     console = Console()
     figures: dict[str, Figures] = {}
     for durability in ("always", "everysec"):

@@ -96,7 +96,8 @@ class Features(Recorded):
 
     def _make_stop(self, order: OrderRequest, asked: dict[str, Any]) -> None:
         rng = self._rng
-        asked |= {"stop": rng.choice(("loss", "entry")), "stop_price": MID + rng.randint(-SPREAD, SPREAD)}
+        stop, away = rng.choice(("loss", "entry")), rng.randint(-SPREAD // 4, SPREAD)  # mostly where it may wait
+        asked |= {"stop": stop, "stop_price": MID - away if stop == "loss" else MID + away}
         if rng.random() < 0.5:
             order.order_type, order.price = "market", 0
         if order.order_type == "market" and rng.random() < 0.4:

@@ -142,7 +142,9 @@ def test_books_of_cbpro_and_ccxt_through_a_storm(cluster):
         book.end()
     assert book.failure is None
     assert not book.gaps
-    assert traffic.answers["order_result"] == traffic.placed, traffic.answers
+    overtaken = sum(count for words, count in traffic.answers.items() if "is on the wrong side" in words)
+    assert traffic.answers["order_result"] + overtaken == traffic.placed, traffic.answers
+    assert overtaken < traffic.placed / 50  # stops that the last trade has reached before they come
     rate = traffic.placed / seconds
     print(f"{rate:.0f} orders/s for {seconds:.0f} s; {book.count} messages; {dict(traffic.answers)}")
     if LONG:

@@ -47,9 +47,12 @@ def rows(folder):
 def test_a_person_runs_an_exchange(folder):
     """Start, add, make users and money, halt, resume, remove, look, stop: each command does what its help says."""
     port = free_port()
-    assert f"http://127.0.0.1:{port}" in works("start", "--detach", "--data", "a", "--port", port, cwd=folder)
+    assert f"http://127.0.0.1:{port}" in works(
+        "start", "--detach", "--data", "a", "--port", port, "--gateways", 2, cwd=folder
+    )
     try:
         at = ("--data", "a")
+        wait_for(lambda: [rows(folder)[f"gateway:{n}"]["state"] for n in (0, 1)] == ["running"] * 2, 15, "both run")
         works("instrument", "add", "BTC-USD", "--tick", "0.01", "--lot", "0.00000001", *at, cwd=folder)
         wait_for(lambda: rows(folder).get("engine:BTC-USD", {}).get("state") == "running", 15, "engine runs")
         assert "exists already" in fails("instrument", "add", "BTC-USD", "--tick", "1", "--lot", "1", *at, cwd=folder)
@@ -85,6 +88,7 @@ def test_a_person_runs_an_exchange(folder):
         (("deposit", "alice", "USD", "1"), "no cluster runs in"),
         (("logs",), "no log of"),
         (("start", "--port", "99999"), 'MATCHBOX_PORT="99999"'),
+        (("start", "--gateways", "0"), 'MATCHBOX_GATEWAYS="0"'),
         (("start", "--data", "/proc/matchbox"), "data folder /proc/matchbox"),
     ],
 )

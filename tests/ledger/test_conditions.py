@@ -3,7 +3,18 @@
 import pytest
 
 from shared.errors import RejectReason
-from shared.messages import Accepted, CancelRequest, Closed, Conditions, Filled, Place, Tick, decode_command
+from shared.messages import (
+    Accepted,
+    CancelRequest,
+    Closed,
+    Conditions,
+    Filled,
+    OrderListRequest,
+    Place,
+    Rejected,
+    Tick,
+    decode_command,
+)
 from tests.ledger.test_risk import a_limit, a_market, terms, world
 from tests.ledger.world import World, coarse
 from workers.ledger.ledger import Ledger
@@ -108,6 +119,35 @@ def test_terms_of_conditional_orders(last_price, order, ask, changes, expected):
 def test_a_stop_is_covered_when_it_is_placed(order, ask, changes, reason):
     """Or refused."""
     assert world(collar=250_000).request(conditional(order, ask=ask, **changes)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("side", "stop", "stop_price", "waits"),
+    [
+        ("sell", "loss", 9, True), ("sell", "loss", 10, False), ("sell", "loss", 11, False),
+        ("sell", "entry", 11, True), ("sell", "entry", 10, False), ("sell", "entry", 9, False),
+        ("buy", "entry", 11, True), ("buy", "entry", 10, False), ("buy", "entry", 9, False),
+        ("buy", "loss", 9, True), ("buy", "loss", 10, False), ("buy", "loss", 11, False),
+    ],
+)  # fmt: skip
+def test_a_stop_waits_on_its_side_of_the_last_trade(side, stop, stop_price, waits):
+    """What the last trade, at 10, would trigger at once is refused, also as a leg, unless it waits behind another."""
+    ask = {"stop": stop, "stop_price": stop_price}
+    order = conditional(a_market, ask=ask, quantity=1, side=side)
+    event = world(10).request(order)
+    assert isinstance(event, Accepted if waits else Rejected), event
+    if isinstance(event, Rejected):
+        where = "below" if stop == "loss" else "above"
+        assert (event.reason, event.message.partition(";")[0]) == (
+            RejectReason.INVALID_ORDER,
+            f"stop_price {stop_price} is on the wrong side: a {side} with stop {stop} waits {where} the last trade, 10",
+        )
+    assert isinstance(world(0).request(conditional(a_limit, ask=ask, quantity=1, side=side)), Accepted)
+    for kind in ("oco", "oto"):
+        first = a_limit(side=side, quantity=1, request_id="first")
+        leg = conditional(a_limit, ask=ask, quantity=1, side=side)
+        [*_, last] = world(10).requested(OrderListRequest("list", 1, "BTC-USD", kind, [first, leg]))
+        assert isinstance(last, Accepted if waits or kind == "oto" else Rejected), last
 
 
 def test_a_market_stop_is_paid_out_of_its_hold():

@@ -1,12 +1,13 @@
 """What clients send about users, keys, transfers, products and halts, for the API's description."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from shared.credentials import KEYS_MAX, LABEL_CHARS_MAX, NAME_CHARS_MAX, NETWORKS_MAX
 from shared.passwords import CHARS_MIN
+from workers.gateway.order_bodies import Decimal
 
 
 def _said(description: str, *examples: object) -> Meta:
@@ -43,36 +44,36 @@ class TransferBody(msgspec.Struct):
     """A deposit or withdrawal of test money. Where it comes from or goes to is taken, and of no consequence."""
 
     currency: Annotated[str, _said("one of GET /currencies", "USD")]
-    amount: Annotated[str, _said("as a string or a number", "100.00")]
+    amount: Annotated[Decimal, _said("above 0", "100.00")]
     idem: Annotated[
         str | None,
         _said("an id of the client's, at most 64 letters, digits and . _ : -; sent again, nothing more is moved"),
     ] = None
-    payment_method_id: str | None = None
-    coinbase_account_id: str | None = None
-    crypto_address: str | None = None
-    destination_tag: str | None = None
-    no_destination_tag: bool | None = None
-    network: str | None = None
-    profile_id: str | None = None
-    two_factor_code: str | None = None
-    nonce: int | None = None
+    payment_method_id: Any = None
+    coinbase_account_id: Any = None
+    crypto_address: Any = None
+    destination_tag: Any = None
+    no_destination_tag: Any = None
+    network: Any = None
+    profile_id: Any = None
+    two_factor_code: Any = None
+    nonce: Any = None
 
 
 class ProductBody(msgspec.Struct):
     """A new product."""
 
     product_id: Annotated[str, _said("base and quote currency, in capitals", "ACME-EUR")]
-    quote_increment: Annotated[str, _said("smallest step of the price", "0.05")]
-    base_increment: Annotated[str, _said("smallest step of the size", "0.001")]
-    maker_fee_bps: Annotated[str, _said("fee of the resting side, in basis points", "0")] = "0"
-    taker_fee_bps: Annotated[str, _said("fee of the arriving side, in basis points", "2.5")] = "0"
-    base_min_size: Annotated[str | None, _said("smallest order; if absent, one base_increment")] = None
-    base_max_size: Annotated[str | None, _said("largest order")] = None
-    max_price: Annotated[str | None, _said("highest price")] = None
-    collar_percent: Annotated[str, _said("how far from the last trade a market order goes", "10")] = "10"
+    quote_increment: Annotated[Decimal, _said("smallest step of the price", "0.05")]
+    base_increment: Annotated[Decimal, _said("smallest step of the size", "0.001")]
+    maker_fee_bps: Annotated[Decimal, _said("fee of the resting side, in basis points", "0")] = "0"
+    taker_fee_bps: Annotated[Decimal, _said("fee of the arriving side, in basis points", "2.5")] = "0"
+    base_min_size: Annotated[Decimal | None, _said("smallest order; if absent, one base_increment")] = None
+    base_max_size: Annotated[Decimal | None, _said("largest order")] = None
+    max_price: Annotated[Decimal | None, _said("highest price")] = None
+    collar_percent: Annotated[Decimal, _said("how far from the last trade a market order goes", "10")] = "10"
     price_collar_percent: Annotated[
-        str, _said("how far from the last trade any order may trade; 0: as far as it likes", "0")
+        Decimal, _said("how far from the last trade any order may trade; 0: as far as it likes", "0")
     ] = "0"
     base_scale: Annotated[int, _said("decimal places of the base currency")] = 10
     quote_scale: Annotated[int, _said("decimal places of the quote currency")] = 10

@@ -110,9 +110,9 @@ class Control:
         """Cancel what an account has open."""
         await self._ask(self._shard(account), CancelAllRequest(self._inbox.request_id(), account))
 
-    def halts(self) -> list[Halt]:
+    async def halts(self) -> list[Halt]:
         """The switches that are on: everybody's, accounts', products'."""
-        self._replicas.require()
+        await self.catch_up()
         blocks = {block.account: block for ledger in self._replicas.ledgers for block in ledger.blocks.values()}
         found = [
             Halt(halt_of_account(account) if account else ALL, blocks[account].reason, blocks[account].time)
@@ -120,6 +120,12 @@ class Control:
         ]
         halted = sorted(name for name, one in self._replicas.instruments.items() if one.mode == "halted")
         return found + [Halt(halt_of_product(symbol), "") for symbol in halted]
+
+    async def catch_up(self) -> None:
+        """Come to know what was done through other gateways."""
+        self._replicas.require()
+        for shard in range(self._shards):
+            await self._replicas.catch_up(shard)
 
     def _shard(self, account: int) -> int:
         return keys.shard_of(account, self._shards)

@@ -88,6 +88,8 @@ def openapi(routes: tuple[Any, ...]) -> bytes:
     types = [ErrorAnswer, *_BODIES.values(), *_ANSWERS]
     refs, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     of_type = dict(zip(types, refs, strict=True))
+    for taken in {kind.__name__ for kind in _BODIES.values()}:
+        _say_what_is_taken(schemas[taken])
     components = api.setdefault("components", {})
     components.setdefault("schemas", {}).update(schemas)
     components["securitySchemes"] = {"key": _KEY, "session": _SESSION}
@@ -102,6 +104,19 @@ def openapi(routes: tuple[Any, ...]) -> bytes:
                     "content": {"application/json": {"schema": of_type[body], "examples": _examples(body)}},
                 }
     return msgspec.json.encode(api)
+
+
+def _say_what_is_taken(schema: dict[str, Any]) -> None:
+    """What the types cannot: no fields but these, null is as good as nothing, a decimal may be a number."""
+    schema["additionalProperties"] = False
+    for name, about in schema["properties"].items():
+        types = about.get("anyOf", [about])
+        for one in types:
+            if one.get("format") == "decimal":
+                one["type"] = ["string", "number"]
+        if name not in schema["required"] and {"type": "null"} not in types:
+            kept = {key: about.pop(key) for key in ("description", "examples", "default") if key in about}
+            schema["properties"][name] = kept | ({"anyOf": [about, {"type": "null"}]} if about else {})
 
 
 def _examples(body: type) -> dict[str, Any]:

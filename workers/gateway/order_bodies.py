@@ -1,6 +1,6 @@
 """What clients send about orders, for the API's description: every field with its meaning, unit and an example."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -8,6 +8,8 @@ from msgspec import Meta
 from shared.messages import ListKind, OrderType, SelfTradePrevention, Side
 
 CLIENT_ID_CHARS_MAX = 128
+Decimal = Annotated[str, Meta(extra_json_schema={"format": "decimal"})]
+"""A decimal number: best as a string, but a JSON number will do."""
 
 
 def _said(description: str, *examples: object) -> Meta:
@@ -21,15 +23,16 @@ class OrderBody(msgspec.Struct):
     side: Side
     type: Annotated[OrderType, _said("of a stop: what it becomes when it triggers", "limit")] = "limit"
     price: Annotated[
-        str | None,
+        Decimal | None,
         _said("limit orders: the worst price, in the quote currency, a multiple of quote_increment", "100.25"),
     ] = None
     size: Annotated[
-        str | None,
+        Decimal | None,
         _said("quantity in the base currency, a multiple of base_increment; an iceberg's is all of it", "0.5"),
     ] = None
     funds: Annotated[
-        str | None, _said("market orders, in place of size: what to spend or to get, in the quote currency", "250.00")
+        Decimal | None,
+        _said("market orders, in place of size: what to spend or to get, in the quote currency", "250.00"),
     ] = None
     time_in_force: Annotated[
         str,
@@ -57,13 +60,13 @@ class OrderBody(msgspec.Struct):
         _said(
             "the order sleeps until the last trade is at or below stop_price (loss), or at or above it (entry). "
             "If only stop_price is given: loss for a sell, entry for a buy, which is a stop; "
-            "the other way round it is a take-profit. One whose condition holds already triggers at once",
+            "the other way round it is a take-profit. One whose condition holds already by the last trade is refused",
             "loss",
         ),
     ] = None
-    stop_price: Annotated[str | None, _said("where a stop triggers, a multiple of quote_increment", "95.00")] = None
+    stop_price: Annotated[Decimal | None, _said("where a stop triggers, a multiple of quote_increment", "95.00")] = None
     trail_price: Annotated[
-        str | None,
+        Decimal | None,
         _said("trailing stop, type market: this far behind the best trade since, in the quote currency", "2.50"),
     ] = None
     trail_bps: Annotated[
@@ -71,10 +74,10 @@ class OrderBody(msgspec.Struct):
         _said("the same as a share of that trade, in basis points, rounded up to a whole tick", 150),
     ] = None
     display_size: Annotated[
-        str | None, _said("iceberg: how much of size is shown at a time, at least a 1000th of it", "0.1")
+        Decimal | None, _said("iceberg: how much of size is shown at a time, at least a 1000th of it", "0.1")
     ] = None
     min_size: Annotated[
-        str | None, _said("how much has to fill at once when the order arrives, else none of it is done", "0.2")
+        Decimal | None, _said("how much has to fill at once when the order arrives, else none of it is done", "0.2")
     ] = None
     stp: Annotated[
         SelfTradePrevention,
@@ -87,7 +90,7 @@ class OrderBody(msgspec.Struct):
         Annotated[str, Meta(max_length=CLIENT_ID_CHARS_MAX)] | None,
         _said("an id of your own: whatever is sent with it again, it places one order", "a-1"),
     ] = None
-    profile_id: Annotated[str | None, _said("ignored")] = None
+    profile_id: Annotated[Any, _said("ignored")] = None
 
 
 class AmendBody(msgspec.Struct):
@@ -97,12 +100,12 @@ class AmendBody(msgspec.Struct):
     if it crosses.
     """
 
-    price: Annotated[str | None, _said("the new price of a limit order", "100.50")] = None
+    price: Annotated[Decimal | None, _said("the new price of a limit order", "100.50")] = None
     size: Annotated[
-        str | None,
+        Decimal | None,
         _said("the new size, what is filled already included; exactly what is filled ends the order", "0.3"),
     ] = None
-    stop_price: Annotated[str | None, _said("where a sleeping stop triggers from now on", "96.00")] = None
+    stop_price: Annotated[Decimal | None, _said("where a sleeping stop triggers from now on", "96.00")] = None
     product_id: Annotated[str | None, _said("must be the order's, if given", "BTC-USD")] = None
 
 

@@ -17,8 +17,11 @@ _WORDS = {
 """The public API's words for the numbers of ``Conditions``."""
 
 
-def check_conditions(request: OrderRequest, instrument: Instrument, now: int) -> Refusal | None:
-    """Everything about the conditions of an order that is sound otherwise. ``now`` in ns."""
+def check_conditions(request: OrderRequest, instrument: Instrument, now: int, last_price: int) -> Refusal | None:
+    """Everything about the conditions of an order that is sound otherwise.
+
+    ``now`` in ns. ``last_price`` in ticks; 0: none yet, or the order waits for another and that price does not matter.
+    """
     conditions = request.conditions
     assert conditions is not None
     for name, word in _WORDS.items():
@@ -27,6 +30,7 @@ def check_conditions(request: OrderRequest, instrument: Instrument, now: int) ->
             return invalid(f"{word} must not be negative" if value < 0 else f"{word} is too large")
     return (
         _check_stop(request, conditions, instrument)
+        or _check_side(request, conditions, instrument, last_price)
         or _check_expiry(request, conditions, now)
         or _check_display(request, conditions)
         or _check_minimum(request, conditions)
@@ -48,6 +52,18 @@ def _check_stop(request: OrderRequest, conditions: Conditions, instrument: Instr
     if conditions.stop_price > instrument.max_price:
         return invalid(f"stop_price is too large: at most {price_text(instrument, instrument.max_price)}")
     return None
+
+
+def _check_side(request: OrderRequest, conditions: Conditions, instrument: Instrument, last: int) -> Refusal | None:
+    """A stop has to sleep by the last trade that the shard knows; one that meanwhile would not, its book lets in."""
+    stop, price = conditions.stop, conditions.stop_price
+    if not (stop and price and last) or (last > price if stop == "loss" else last < price):
+        return None
+    where, other = ("below", "entry") if stop == "loss" else ("above", "loss")
+    return invalid(
+        f"stop_price {price_text(instrument, price)} is on the wrong side: a {request.side} with stop {stop} waits "
+        f"{where} the last trade, {price_text(instrument, last)}; send a stop_price {where} it, or stop {other}"
+    )
 
 
 def _check_trail(request: OrderRequest, conditions: Conditions, instrument: Instrument) -> Refusal | None:

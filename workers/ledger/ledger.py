@@ -98,10 +98,10 @@ class Ledger(Settling):
             return _rejected(request, risk.PRODUCT_NOT_FOUND)
         if refusal := risk.check_order(request, instrument, len(self.orders.of(account)), self.limits):
             return _rejected(request, refusal)
-        if request.conditions is not None and (refusal := check_conditions(request, instrument, self.time)):
+        last_price = self.last_prices.get(instrument.symbol, 0)
+        if request.conditions is not None and (refusal := check_conditions(request, instrument, self.time, last_price)):
             return _rejected(request, refusal)
         available = self.accounts.balance(account, hold_currency(request.side, instrument.symbol)).available
-        last_price = self.last_prices.get(instrument.symbol, 0)
         terms = risk.terms_of(request, instrument, available, last_price, self.limits)
         if isinstance(terms, Refusal):
             return _rejected(request, terms)

@@ -180,10 +180,10 @@ def _terms(
     """As for an order of its own. The mode matters to one that waits only when it goes live: the book sees to that."""
     if waits and instrument.mode != "online":
         instrument = msgspec.structs.replace(instrument, mode="online")
+    last_price = ledger.last_prices.get(instrument.symbol, 0)
     refusal = risk.check_order(one, instrument, len(ledger.orders.of(one.account)) + at, ledger.limits)
     if refusal is None and one.conditions is not None:
-        refusal = check_conditions(one, instrument, ledger.time)
+        refusal = check_conditions(one, instrument, ledger.time, 0 if waits else last_price)
     if refusal is not None:
         return refusal
-    last_price = ledger.last_prices.get(instrument.symbol, 0)
     return risk.terms_of(one, instrument, available, last_price, ledger.limits)

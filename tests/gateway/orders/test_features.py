@@ -54,11 +54,22 @@ def test_a_stop_limit_rests_when_it_has_triggered(floor):
     assert floor.book() == {"bids": [], "asks": [["94.50", "1.0000", 1]]}
 
 
-def test_a_stop_whose_price_is_crossed_triggers_at_once(floor):
-    """As the book decides it: the condition holds by the last trade, so the stop does not sleep."""
-    order = floor.alice.order("sell", "120.00", "1", "ETH-USD", stop_price="100.00")
-    floor.until(floor.alice, order["id"], "open")
-    assert floor.book()["asks"] == [["120.00", "1.0000", 1]]
+@pytest.mark.parametrize(
+    ("side", "more", "says"),
+    [
+        ("sell", {"stop_price": "100.00"}, "100.00 is on the wrong side: a sell with stop loss waits below the last"),
+        ("sell", {"stop": "entry", "stop_price": "99.00"}, "99.00 is on the wrong side: a sell with stop entry waits"),
+        ("buy", {"stop_price": "99.99"}, "99.99 is on the wrong side: a buy with stop entry waits above the last"),
+        ("buy", {"stop": "loss", "stop_price": "100.01"}, "100.01 is on the wrong side: a buy with stop loss waits"),
+    ],
+)
+def test_a_stop_on_the_wrong_side_of_the_last_trade_is_refused(floor, side, more, says):
+    """It would be no stop: a 400 that names stop_price and the last trade, 100.00, and holds nothing."""
+    body = {"product_id": "ETH-USD", "side": side, "type": "market", "size": "1", **more}
+    answer = floor.alice.call("POST", "/orders", body)
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith(f"stop_price {says}")
+    assert floor.balance(floor.alice, "USD")[1] == floor.balance(floor.alice, "ETH")[1] == 0
 
 
 def test_a_sleeping_stop_can_be_canceled(floor):

@@ -44,6 +44,7 @@ TransferType = Annotated[str | None, Parameter(description="deposit or withdraw"
 async def accounts(request: AnyRequest, gateway: Gateway) -> list[AccountAnswer]:
     """The caller's balance in every currency, zeros included."""
     caller = await gateway.authenticate(request, "view")
+    await gateway.desk.catch_up(caller.account)
     balances = gateway.replicas.ledger(caller.account).balances(caller.account)
     scales = gateway.replicas.scales
     return [
@@ -57,6 +58,7 @@ async def account(request: AnyRequest, gateway: Gateway, account_id: str) -> Acc
     """The caller's balance in one currency."""
     caller = await gateway.authenticate(request, "view")
     currency = _currency(gateway, caller.account, account_id)
+    await gateway.desk.catch_up(caller.account)
     balances = gateway.replicas.ledger(caller.account).balances(caller.account)
     return account_answer(caller.account, currency, gateway.replicas.scales[currency], balances.get(currency, _NOTHING))
 
@@ -124,6 +126,7 @@ async def holds(
     caller = await gateway.authenticate(request, "view")
     currency = _currency(gateway, caller.account, account_id)
     scale, page = gateway.replicas.scales[currency], page_of(limit, before, after)
+    await gateway.desk.catch_up(caller.account)
     found = [
         order
         for order in gateway.replicas.ledger(caller.account).open_orders(caller.account)

@@ -35,7 +35,7 @@ def _note(what: str, caller: Caller, **about: object) -> None:
 async def list_products(request: AnyRequest, gateway: Gateway) -> list[Product]:
     """All products, with what was delisted."""
     await gateway.authenticate(request, "admin")
-    gateway.replicas.require()
+    await gateway.control.catch_up()
     return product_answers(gateway.replicas.instruments.values())
 
 
@@ -68,7 +68,7 @@ async def list_users(
 ) -> Response[list[AdminUserAnswer]]:
     """All users, newest first."""
     await gateway.authenticate(request, "admin")
-    gateway.replicas.require()
+    await gateway.control.catch_up()
     page = page_of(limit, before, after)
     cut = page.cut(await gateway.people.list(page), row_number("account"))
     return Response([_user_answer(gateway, row) for row in cut.items], headers=cut.headers())
@@ -115,7 +115,7 @@ def _admin_answer(
 async def list_halts(request: AnyRequest, gateway: Gateway) -> list[HaltAnswer]:
     """The kill switches that are on."""
     await gateway.authenticate(request, "admin")
-    return [halt_answer(one) for one in gateway.control.halts()]
+    return [halt_answer(one) for one in await gateway.control.halts()]
 
 
 @post("/admin/halts", status_code=200, tags=_TAGS, security=SIGNED)
@@ -136,14 +136,14 @@ async def halt(request: AnyRequest, gateway: Gateway) -> list[HaltAnswer]:
     else:
         await gateway.control.cancel_all(await gateway.people.end_key(target.key))
     _note("A kill switch was used", caller, target=repr(target), reason=reason)
-    return [halt_answer(one) for one in gateway.control.halts()]
+    return [halt_answer(one) for one in await gateway.control.halts()]
 
 
 @delete("/admin/halts/{halt_id:str}", status_code=200, tags=_TAGS, security=SIGNED)
 async def lift(request: AnyRequest, gateway: Gateway, halt_id: str) -> list[HaltAnswer]:
     """Take a kill switch back; a product goes online. Answers those that are still on."""
     caller, _ = await gateway.authenticate_body(request, "admin")
-    if halt_id not in [one.id for one in gateway.control.halts()]:
+    if halt_id not in [one.id for one in await gateway.control.halts()]:
         raise ApiError(404, "no such halt is on; GET /admin/halts lists them")
     kind, _, which = halt_id.partition(":")
     if halt_id == control.ALL:
@@ -153,7 +153,7 @@ async def lift(request: AnyRequest, gateway: Gateway, halt_id: str) -> list[Halt
     else:
         await gateway.control.set_mode(which, "online")
     _note("A kill switch was taken back", caller, target=halt_id)
-    return [halt_answer(one) for one in gateway.control.halts()]
+    return [halt_answer(one) for one in await gateway.control.halts()]
 
 
 ROUTES = [

@@ -32,6 +32,7 @@ _POLL_S = 0.1
 async def deposit(request: AnyRequest, gateway: Gateway) -> NewTransferAnswer:
     """Give oneself test money, up to MATCHBOX_MAX_FUNDS of each currency. It can be traded with at once."""
     caller, body = await gateway.authenticate_body(request, "transfer")
+    await gateway.desk.catch_up(caller.account)
     ledger, scales = gateway.replicas.ledger(caller.account), gateway.replicas.scales
     wanted = read_transfer(decode_object(body), scales, caller.account)
     if not ledger.knows_transfer(caller.account, wanted.request_id):
