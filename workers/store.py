@@ -159,6 +159,11 @@ class RedisStore:
         lease_ms = max(self._lease_ms, min(LONGEST_MS, int(lease_s * 1000)))
         return bool(self._client.eval(STAND, 1, self._meta, self.epoch, self.owner, lease_ms, version))
 
+    def is_owner(self) -> bool:
+        """Whether the tag is still ours, if perhaps past the end of the lease. Raises ``RedisError``."""
+        epoch, owner = self._client.hmget(self._meta, ["epoch", "owner"])
+        return (epoch, owner) == (b"%d" % self.epoch, self.owner.encode())
+
     def release(self) -> None:
         """Give the tag back and wake who waits for it."""
         self._client.eval(RELEASE, 1, self._meta, self.epoch, self.owner, f"{keys.lease(self.tag)}.live")

@@ -419,6 +419,35 @@ def test_a_hole_in_a_source_stops_its_reader(redis_url, client):
     assert client.xlen(keys.log(TAG)) == 0
 
 
+def test_what_a_former_owner_finds_wrong_is_its_own_past(redis_url, client):
+    """Stopped past its lease, it wakes up to entries that make no sense to its old state: it recovers, and goes on."""
+
+    class Zombie(Adder):
+        is_stale = True
+
+        def handle(self, source, entries, batch):
+            if self.is_stale:
+                self.is_stale = False
+                client.hset(keys.meta(TAG), mapping={"owner": "heir", "lease": "0"})
+                raise CorruptState("an order that nobody told me of")
+            super().handle(source, entries, batch)
+
+    client.xadd(SOURCE, {"d": 3})
+    run_until(redis_url, Zombie(), lambda: client.xlen(keys.log(TAG)) == 1)
+
+
+def test_what_an_owner_finds_wrong_stops_it(redis_url, client):
+    """The present owner is right: what contradicts its state is corrupt, and nothing goes on."""
+
+    class Owner(Adder):
+        def handle(self, source, entries, batch):
+            raise CorruptState("an order that nobody told me of")
+
+    client.xadd(SOURCE, {"d": 3})
+    with pytest.raises(CorruptState, match="nobody told me"):
+        run_until(redis_url, Owner(), lambda: False)
+
+
 @pytest.mark.parametrize("stream", [keys.log(TAG), OUTBOX])
 def test_a_foreign_entry_in_a_stream_stops_its_owner(store, client, stream):
     """Somebody wrote where only the owner may: trying again is of no use, so it says so and stops."""
