@@ -170,6 +170,14 @@ class RedisStore:
 
     # --- recovery ---
 
+    def losses(self) -> list[str]:
+        """What is known to be lost of anybody's log, in words."""
+        return [why.decode() for _, why in sorted(self._client.hgetall(keys.LOST).items())]
+
+    def tell_loss(self, why: str) -> None:
+        """Let everyone know that Redis has lost something of this tag: nothing trades until it is recovered."""
+        self._client.hset(keys.LOST, self.tag, why)
+
     def standing(self) -> Standing:
         """Where the tag's log stands."""
         return read_standing(self._client.hgetall(self._meta))
