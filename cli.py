@@ -222,6 +222,63 @@ def audit(data: str | None) -> None:
 
 
 @cli.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@data_option
+def recover(yes: bool, data: str | None) -> None:
+    """Make a lost or rolled-back Redis anew from PostgreSQL.
+
+    The cluster must be stopped. Balances, open orders, books, trade ids and sequences go on from the last entry that
+    PostgreSQL has of each log; what was acknowledged after that is lost, and it says up to where. The last line is
+    JSON.
+    """
+    from rich.console import Console
+
+    import migrations
+    from cluster.offline import offline
+    from cluster.recovery_commands import confirm_recovery
+    from workers.pusher.drain import drain
+    from workers.recovery.show import recover_to
+
+    with offline(settings_with(data=data)) as settings:
+        migrations.upgrade(settings.database_url)
+        confirm_recovery(settings, is_sure=yes)
+        drain(settings)
+        recover_to(Console(), settings)
+
+
+@cli.command()
+@click.argument("file")
+@data_option
+def backup(file: str, data: str | None) -> None:
+    """Write all of the exchange into FILE, a new archive.
+
+    Of a running cluster it holds PostgreSQL as of one instant, and "matchbox restore" makes Redis of that; of a stopped
+    one it holds Redis, too. It contains password hashes and the server key: keep it safe. The last line is JSON.
+    """
+    from cluster.recovery_commands import backup_to
+
+    backup_to(settings_with(data=data), file, version())
+
+
+@cli.command()
+@click.argument("file")
+@data_option
+def restore(file: str, data: str | None) -> None:
+    """Make a new cluster of the backup FILE, in an empty data folder.
+
+    It is stopped afterwards: "matchbox start" starts it. The last line is JSON.
+    """
+    from rich.console import Console
+
+    from cluster.recovery_commands import restored
+    from workers.recovery.show import recover_to
+
+    with restored(settings_with(data=data), file) as (settings, manifest):
+        if manifest.redis_keys < 0:
+            recover_to(Console(), settings)
+
+
+@cli.command()
 @click.argument("names", nargs=-1, metavar="[core|engine|gateway]...", type=click.Choice(["core", "engine", "gateway"]))
 @click.option("--quick", is_flag=True, help="Fewer commands and rounds: a minute or so in all.")
 def bench(names: tuple[str, ...], quick: bool) -> None:

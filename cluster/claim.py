@@ -19,6 +19,17 @@ def claim(settings: Settings) -> tuple[DataLock, list[str]]:
     Raises ``MatchboxError``: a secret is none, the folder cannot be used, a cluster runs in it, or the port is taken.
     """
     check_secrets(settings)
+    lock, left = claim_folder(settings)
+    try:
+        check_port(settings.host, settings.port)
+    except MatchboxError:
+        lock.release()
+        raise
+    return lock, left
+
+
+def claim_folder(settings: Settings) -> tuple[DataLock, list[str]]:
+    """The same for who needs the data folder alone."""
     folder = settings.data_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -31,7 +42,6 @@ def claim(settings: Settings) -> tuple[DataLock, list[str]]:
         former = read_record(folder)
         left = stop_leftovers(former.processes) if former else []
         remove_record(folder)
-        check_port(settings.host, settings.port)
     except OSError as error:
         lock.release()
         raise MatchboxError(f"data folder {folder}: {error.strerror}; name another with --data") from error

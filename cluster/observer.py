@@ -83,11 +83,14 @@ class Observer:
         pipe = self._client.pipeline(transaction=False)
         pipe.hgetall(keys.INSTRUMENTS)
         pipe.hkeys(keys.HALTED)
+        pipe.hvals(keys.LOST)
         pipe.hset(keys.SUPERVISORS, self._identity, encode(view))
         if pids:
             pipe.mget([keys.own_beat(name, socket.gethostname(), pid) for name, pid in pids.items()])
             pipe.mget([keys.beat(name) for name in pids])
-        instruments, halted, _, *found = await pipe.execute()
+        instruments, halted, lost, _, *found = await pipe.execute()
+        if lost:
+            raise MatchboxError(lost[0].decode())
         own, latest = found or ((), ())
         return Seen(
             symbols=tuple(sorted(symbol.decode() for symbol in instruments)),

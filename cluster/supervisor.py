@@ -19,6 +19,7 @@ from cluster import embedded
 from cluster.child import Command
 from cluster.claim import claim
 from cluster.commands import log_folder, worker_command
+from cluster.migrate import EXIT_ROLLED_BACK
 from cluster.observer import Observer, Seen, lease_of
 from cluster.plan import (
     INITDB,
@@ -295,6 +296,8 @@ class Supervisor:
         for ended in self._roster.reap(time.monotonic(), excused=not self._outlook.redis):
             if ended.code == 0 and ended.name in (INITDB, MIGRATIONS):
                 self._finish(ended.name)
+            elif ended.name == MIGRATIONS and ended.code == EXIT_ROLLED_BACK:
+                self._failure = MatchboxError(ended.reason)
             elif not ended.asked:
                 self._report(f"{ended.name} ended ({ended.reason}); starting it again")
             self._free_lease(ended)

@@ -21,6 +21,7 @@ PURE = [
     *(ROOT / "shared" / "messages").glob("*.py"),
     *(ROOT / "shared" / f"{name}.py" for name in ("instrument", "errors", "keys", "chain")),
     ROOT / "cluster" / "plan.py",
+    *(ROOT / "workers" / "recovery" / f"{name}.py" for name in ("rows", "books", "ledgers", "meeting", "reconcile")),
     *(
         path
         for name in ("invariants", "naive_*", "book_*", "ledger_*", "settlement_checks")
@@ -37,8 +38,8 @@ REACH = {
 COMMON = {"workers.runtime", "workers.store", "workers.follow"}
 """What any worker may import of ``workers`` itself."""
 PURE_PACKAGES = {
-    "workers.engine": ("book", "core", "matching", "levels", "orders", "expiry"),
-    "workers.ledger": ("ledger", "settlement", "accounts", "orders", "risk", "holds"),
+    "workers.engine": ("book", "core", "matching", "levels", "orders", "expiry", "lists", "stops"),
+    "workers.ledger": ("ledger", "settlement", "accounts", "orders", "risk", "holds", "state"),
 }
 """Pure files that other workers may fold."""
 

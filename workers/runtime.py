@@ -7,6 +7,7 @@ Laws of this file:
 2. A machine whose commit was refused is dropped and recovered from its own log. It never argues.
 3. One commit is under way at a time; meanwhile the next batch is read and handled, because its effects wait behind it.
 4. Recovery folds recorded events and never decides again. A hole or a broken chain stops the process.
+5. What Redis has acknowledged it must have. If it has not, others have been told what is gone: the whole cluster stops.
 """
 
 import gc
@@ -94,6 +95,7 @@ class Runtime:
         self._stopping = stopping
         self._log = log.get()
         self._standing = Standing(0, 0, "", {}, {})  # after the commit under way
+        self._acknowledged = self._standing  # where Redis has said that we stand
         self._durable: dict[str, str] = {}  # source positions that Redis has
         self._commit: Commit | None = None  # under way
         self._snapshot_at = 0
@@ -104,11 +106,24 @@ class Runtime:
         """Own, recover and serve, again and again after each refusal, until told to stop."""
         while not self._stopping():
             try:
-                if self._own() and self._recover():
-                    self._serve()
+                self._live()
             except RedisError as error:
                 self._log.warning("lost Redis; starting over", error=str(error))
                 time.sleep(RETRY_S)
+
+    def _live(self) -> None:
+        """Own, recover and serve once.
+
+        Who was stopped past its lease wakes up with a state that others have gone on from: it finds streams trimmed
+        and orders it never heard of. That is its own past, and no corruption.
+        """
+        try:
+            if self._own() and self._recover():
+                self._serve()
+        except CorruptState as error:
+            if self._store.is_owner():
+                raise
+            self._log.warning("somebody else has gone on from here; starting over", error=str(error))
 
     # --- own ---
 
@@ -132,6 +147,7 @@ class Runtime:
         started = time.monotonic()
         self._standing = standing = self._store.standing()
         self._commit = None
+        self._refuse_loss(standing)
         position, chain = self._load_snapshot(standing)
         folded = standing.length - position
         for payloads in self._store.history(position, standing.length):
@@ -147,6 +163,19 @@ class Runtime:
         self._durable = dict(standing.positions)
         self._log.info("recovered", length=standing.length, folded=folded, seconds=round(time.monotonic() - started, 3))
         return True
+
+    def _refuse_loss(self, standing: Standing) -> None:
+        """Law 5. Raises ``CorruptState``."""
+        had = self._acknowledged
+        is_other = standing.version == had.version and standing.chain != had.chain
+        if standing.version < had.version or is_other:
+            self._store.tell_loss(
+                f"{keys.log(self._store.tag)}: Redis had acknowledged {had.length:,} entries and has "
+                f'{"others" if is_other else f"{standing.length:,}"} now; stop the cluster and run "matchbox recover"'
+            )
+        if losses := self._store.losses():
+            raise CorruptState(losses[0])
+        self._acknowledged = standing
 
     def _load_snapshot(self, standing: Standing) -> tuple[int, str]:
         self._handler.reset()
@@ -223,6 +252,7 @@ class Runtime:
         commit, self._commit = self._commit, None
         if fate in ("OK", "DUP"):
             self._durable |= commit.positions
+            self._acknowledged = self._standing
             self._next_renewal = time.monotonic() + self._settings.lease_ms / 3000
             return True
         self._log.warning("commit refused; recovering", fate=fate or "no answer", version=commit.version)

@@ -159,11 +159,24 @@ class RedisStore:
         lease_ms = max(self._lease_ms, min(LONGEST_MS, int(lease_s * 1000)))
         return bool(self._client.eval(STAND, 1, self._meta, self.epoch, self.owner, lease_ms, version))
 
+    def is_owner(self) -> bool:
+        """Whether the tag is still ours, if perhaps past the end of the lease. Raises ``RedisError``."""
+        epoch, owner = self._client.hmget(self._meta, ["epoch", "owner"])
+        return (epoch, owner) == (b"%d" % self.epoch, self.owner.encode())
+
     def release(self) -> None:
         """Give the tag back and wake who waits for it."""
         self._client.eval(RELEASE, 1, self._meta, self.epoch, self.owner, f"{keys.lease(self.tag)}.live")
 
     # --- recovery ---
+
+    def losses(self) -> list[str]:
+        """What is known to be lost of anybody's log, in words."""
+        return [why.decode() for _, why in sorted(self._client.hgetall(keys.LOST).items())]
+
+    def tell_loss(self, why: str) -> None:
+        """Let everyone know that Redis has lost something of this tag: nothing trades until it is recovered."""
+        self._client.hset(keys.LOST, self.tag, why)
 
     def standing(self) -> Standing:
         """Where the tag's log stands."""

@@ -62,15 +62,14 @@ def fastapi_app() -> Any:
 
     app, store = FastAPI(), client()
 
-    @app.post("/orders")
     async def orders(request: Request) -> dict[str, str]:
         return {"id": str(await store.xadd(STREAM, {"d": await request.body()}))}
 
+    app.add_api_route("/orders", orders, methods=["POST"])
     return app
 
 
 APPS: dict[str, Callable[[], Any]] = {"litestar": litestar_app, "starlette": starlette_app, "fastapi": fastapi_app}
-SERVERS = ("uvicorn", "granian")
 BARE = ("litestar, uvicorn", "litestar, granian", "starlette, uvicorn", "fastapi, uvicorn")
 
 

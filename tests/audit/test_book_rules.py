@@ -10,6 +10,7 @@ from shared.messages import (
     Activate,
     AllCanceled,
     AmendRefused,
+    BookEntry,
     CancelAll,
     CancelRefused,
     Change,
@@ -42,6 +43,7 @@ from tests.audit.scenes import (
     sell,
 )
 from workers.audit.invariants import Invariant
+from workers.engine.book import OrderBook
 
 I = Invariant  # noqa: E741  # the tables below are about nothing else
 R = RejectReason
@@ -498,6 +500,19 @@ def test_an_auction_without_an_end_is_found():
     scene = Scene(sell(1, 5, 99), buy(2, 5, 99))
     change(Match, auction=True)(scene.log)
     assert I.AUCTION in audited(scene.log).violated
+
+
+def test_an_amend_may_come_before_the_rules():
+    """Only a book that knows no rules yet says that it knows no such instrument: shard 1 may be faster than shard 0."""
+    answer = AmendRefused(7, 7, R.UNKNOWN_INSTRUMENT, "a")
+    assert OrderBook().apply(amend(7, quantity=3)) == [answer]
+    early = [BookEntry("{a:1}:to:BTC-USD 1-0", 10, [answer])]
+    assert [str(one) for one in audited(early).violations] == []
+    answer.reason = R.HALTED
+    assert set(audited(early).violated) == {I.AMENDS}
+    scene = Scene(amend(7, quantity=3))
+    change(AmendRefused, 7, reason=R.UNKNOWN_INSTRUMENT)(scene.log)
+    assert set(audited(scene.log).violated) == {I.AMENDS}
 
 
 def test_a_violation_says_all_that_is_needed():

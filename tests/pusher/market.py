@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections import Counter
 
 import msgspec
 
@@ -100,6 +101,7 @@ class Market(Logged):
         self.books = {symbol: OrderBook() for symbol in symbols}
         self.now = 1_700_000_000_000_000_000
         self.requests = 0
+        self.done = Counter[str]()  # entries of the books
         self.accounts = list(range(1, ACCOUNTS + 1))
         for symbol in symbols:
             self.configure(symbol)
@@ -134,11 +136,13 @@ class Market(Logged):
             book = self.books[symbol]
             entry = BookEntry(f"{keys.outbox(shard, symbol)} {self.requests}-0", command.time, book.apply(command))
             self.log(keys.instrument_tag(symbol), encode(entry))
+            self.done[symbol] += 1
             if isinstance(command, Configure):
                 continue
+            log = keys.log(keys.instrument_tag(symbol))
             for other in self.ledgers:
                 if settled := other.settle(symbol, entry, self.now):
-                    answer = LedgerEntry(f"{symbol} {self.requests}", other.time, settled)
+                    answer = LedgerEntry(f"{log} {self.done[symbol]}-0", other.time, settled)
                     self.log(keys.shard_tag(other.shard), encode(answer))
         return events[0]
 

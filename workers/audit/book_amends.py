@@ -53,7 +53,9 @@ def come_again(book: FollowedBook, order: KnownOrder, event: Change) -> None:
 def refused(book: FollowedBook, event: AmendRefused) -> None:
     """Looks at a refusal, as far as the book alone says whether it is right."""
     order, reason = book.orders.get(event.order_id), event.reason
-    if book.mode in CLOSED:
+    if book.instrument is None or reason is RejectReason.UNKNOWN_INSTRUMENT:
+        is_right = book.instrument is None and reason is RejectReason.UNKNOWN_INSTRUMENT
+    elif book.mode in CLOSED:
         is_right = reason is CLOSED[book.mode]
     elif reason is RejectReason.UNKNOWN_ORDER:
         is_right = order is None

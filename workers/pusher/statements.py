@@ -13,6 +13,7 @@ from sqlalchemy import JSON, Text, bindparam, case, cast, column, delete, func, 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.schema import Table
 
+from shared.order_id import SHARD_BITS
 from shared.schema import (
     balances,
     fills,
@@ -208,6 +209,13 @@ def _shrink_listed() -> Any:
     return update(list_orders).values(shrunk=True).where(list_orders.c.order_id == rows.c.order_id)
 
 
+NEWEST_ORDER = (
+    select(orders.c.order_id)
+    .where(orders.c.order_id.op("&")((1 << SHARD_BITS) - 1) == bindparam("shard"))
+    .order_by(orders.c.order_id.desc())
+    .limit(1)
+)
+"""The last order of a shard that PostgreSQL has."""
 START_POSITIONS = _insert(positions, PositionStart).on_conflict_do_nothing()
 MOVE_POSITIONS = _move_positions()
 SET_INSTRUMENTS = _set_instruments()

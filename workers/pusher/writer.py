@@ -7,7 +7,8 @@ Laws of this file:
 2. A position moves only from where the batch began. A second writer finds it moved, and rolls back.
 3. Nothing is skipped. A hole, a log that is not the one PostgreSQL has followed, or an entry that makes no sense halts
    this log, says why, and lets the others go on.
-4. Whenever a log is read on, the last entry that PostgreSQL has is read again and compared by its hash: a Redis that
+4. What an entry answers is written before it, or with it (causal.py): the rows are a state in which all machines were.
+5. Whenever a log is read on, the last entry that PostgreSQL has is read again and compared by its hash: a Redis that
    lost its tail and has grown again is found out before a row of it is written.
 """
 
@@ -24,11 +25,13 @@ from shared import keys, log
 from shared.chain import advance
 from shared.errors import CorruptState
 from shared.messages import decode_book_entry, decode_ledger_entry
+from shared.order_id import SHARD_BITS
 from shared.schema import instruments, positions
 from shared.settings import Settings
 from workers.follow import LogGap, read_logs
 from workers.pusher import statements
 from workers.pusher.book_changes import BookChanges
+from workers.pusher.causal import Entry, book_entry, ledger_entry, writable
 from workers.pusher.ledger_changes import LedgerChanges
 from workers.pusher.link import Link, pause
 from workers.pusher.rows import PositionRow, PositionStart
@@ -61,6 +64,9 @@ class Writer:
         self._positions: dict[str, PositionStart] = {}
         self._is_fresh = False  # whether the positions are those of PostgreSQL
         self._published: dict[str, int] = {}
+        self._told_lost: set[str] = set()
+        self._accepted: dict[str, int] = {}  # shard -> orders that PostgreSQL has of it
+        self._accepting: dict[str, int] = {}  # the same after the batch
         self._shards = {keys.shard_tag(shard): shard for shard in range(settings.shards)}
         self._symbols: dict[str, str] = {}  # tag -> symbol
 
@@ -101,6 +107,7 @@ class Writer:
 
         Raises ``RedisError``, ``SQLAlchemyError``, ``TimeoutError``, ``Displaced``; then nothing is known of the batch.
         """
+        knew_positions = self._is_fresh
         lengths = await self._observe()
         self._count_lag(lengths)
         if not self._is_fresh:
@@ -108,7 +115,10 @@ class Writer:
             self._count_lag(lengths)
         await self._publish()
         halted: dict[str, str] = {}
-        found = await self._read(self._behind(lengths, halted), halted)
+        behind = self._behind(lengths, halted)
+        if knew_positions:  # before Redis was asked, so Redis must have what they say
+            await self._tell_losses(halted)
+        found = await self._read(behind, halted)
         batch, ledger, book = await self._fold(found, halted)
         self._tell_halted(halted)
         if not batch:
@@ -118,6 +128,7 @@ class Writer:
         self._postgresql.up()
         for row in batch:
             self._positions[row.tag] = PositionStart(row.tag, row.length, row.chain, row.chain_before)
+            self._accepted[row.tag] = max(self._accepted.get(row.tag, 0), self._accepting.get(row.tag, 0))
         count = sum(row.length - row.from_length for row in batch)
         self.written += count
         self.lag = max(0, self.lag - count)
@@ -154,6 +165,9 @@ class Writer:
             self._positions = {row.tag: PositionStart(*row) for row in found}
             known = await connection.scalars(select(instruments.c.symbol))
             self._symbols |= {keys.instrument_tag(symbol): symbol for symbol in known}
+            for tag, shard in self._shards.items():
+                newest = await connection.scalar(statements.NEWEST_ORDER, {"shard": shard})
+                self._accepted[tag] = (newest or 0) >> SHARD_BITS
         self._is_fresh = True
         self._postgresql.up()
 
@@ -174,6 +188,13 @@ class Writer:
             pipe.hset(keys.consumers(keys.log(one.tag)), keys.POSTGRESQL, f"{one.length}-0")
         await pipe.execute()
         self._published |= {one.tag: one.length for one in news}
+
+    async def _tell_losses(self, lost: dict[str, str]) -> None:
+        """Redis has not what it had: say so where whoever trades looks."""
+        news = {tag: why for tag, why in lost.items() if tag not in self._told_lost}
+        if news:
+            await self._client.hset(keys.LOST, mapping=news)
+            self._told_lost |= news.keys()
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -229,27 +250,56 @@ class Writer:
     async def _fold(
         self, found: dict[str, Entries], halted: dict[str, str]
     ) -> tuple[list[PositionRow], LedgerChanges, BookChanges]:
-        """What the entries change, and the positions after them. A log that makes no sense is left out."""
+        """What the entries that may be written change, and the positions after them.
+
+        A log that makes no sense is left out, and nobody waits for it.
+        """
+        decoded: dict[str, list[Entry]] = {}
+        for tag, entries in found.items():
+            try:
+                decoded[tag] = await self._decode(tag, entries)
+            except msgspec.DecodeError as error:
+                halted[tag] = _senseless(tag, entries, error)
         while True:
             ledger, book, batch = LedgerChanges(), BookChanges(), []
-            for tag, entries in found.items():
+            reached, accepted = self._known(halted)
+            for tag, count in writable(decoded, reached, accepted).items():
                 try:
-                    await self._fold_log(tag, entries, ledger, book)
-                except (CorruptState, msgspec.DecodeError) as error:
-                    halted[tag] = f"{keys.log(tag)}: an entry after {entries[0][0] - 1:,} cannot be written: {error}"
+                    await self._fold_log(tag, decoded[tag][:count], ledger, book)
+                except CorruptState as error:
+                    halted[tag] = _senseless(tag, found[tag], error)
                     break
-                batch.append(self._advanced(tag, entries))
+                if count:
+                    batch.append(self._advanced(tag, found[tag][:count]))
+                    self._accepting[tag] = max(one.accepts for one in decoded[tag][:count])
             else:
                 return batch, ledger, book
-            del found[tag]
+            del decoded[tag]
 
-    async def _fold_log(self, tag: str, entries: Entries, ledger: LedgerChanges, book: BookChanges) -> None:
-        shard, symbol = self._shards.get(tag, 0), self._symbols.get(tag)
+    def _known(self, halted: dict[str, str]) -> tuple[dict[str, int], dict[str, int]]:
+        """How far PostgreSQL is in the books' logs, and in each shard's orders; of those that go on."""
+        self._accepting = {}
+        reached = {tag: self._position(tag).length for tag in self._symbols if tag not in halted}
+        return reached, {tag: self._accepted.get(tag, 0) for tag in self._shards if tag not in halted}
+
+    async def _decode(self, tag: str, entries: Entries) -> list[Entry]:
+        is_book, result = tag in self._symbols, []
         for count, (number, payload) in enumerate(entries):
-            if symbol:
-                book.add(symbol, decode_book_entry(payload))
+            if is_book:
+                result.append(book_entry(number, decode_book_entry(payload)))
             else:
-                ledger.add(shard, number, decode_ledger_entry(payload))
+                result.append(ledger_entry(number, decode_ledger_entry(payload)))
+            if count % _CHUNK == 0:
+                await asyncio.sleep(0)
+        return result
+
+    async def _fold_log(self, tag: str, entries: list[Entry], ledger: LedgerChanges, book: BookChanges) -> None:
+        shard, symbol = self._shards.get(tag, 0), self._symbols.get(tag)
+        for count, entry in enumerate(entries):
+            if symbol:
+                book.add(symbol, entry.message)
+            else:
+                ledger.add(shard, entry.number, entry.message)
             if count % _CHUNK == 0:
                 await asyncio.sleep(0)
 
@@ -296,3 +346,7 @@ def _diverged(tag: str, length: int) -> str:
         f"{keys.log(tag)}: PostgreSQL has followed another log up to {length:,} (their hashes differ); "
         'run "matchbox recover"'
     )
+
+
+def _senseless(tag: str, entries: Entries, error: Exception) -> str:
+    return f"{keys.log(tag)}: an entry after {entries[0][0] - 1:,} cannot be written: {error}"
