@@ -1,7 +1,8 @@
 """JSON from clients: strict, and without a float: a number with a point or an exponent stays the text it was."""
 
 import json
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
+from typing import TypeGuard
 
 import msgspec
 
@@ -60,12 +61,17 @@ def decimal_field(fields: dict[str, object], name: str) -> str:
     return value if isinstance(value, str) else str(value)
 
 
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether a JSON value is a string, and no number that stayed the text it was."""
+    return isinstance(value, str) and not isinstance(value, Number)
+
+
 def text_field(fields: dict[str, object], name: str) -> str:
     """A string; "" if absent. Raises ``ApiError`` 400."""
     value = fields.get(name)
     if value is None:
         return ""
-    if not isinstance(value, str) or isinstance(value, Number):
+    if not is_text(value):
         raise bad_request(f"{name} must be a string, not {_kind(value)}")
     return value
 
@@ -119,7 +125,7 @@ def texts_field(fields: dict[str, object], name: str) -> list[str]:
     value = fields.get(name)
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(one, str) and not isinstance(one, Number) for one in value):
+    if not isinstance(value, list) or not all(is_text(one) for one in value):
         raise bad_request(f"{name} must be an array of strings")
     return value
 
@@ -129,7 +135,7 @@ def is_given(fields: dict[str, object], name: str) -> bool:
     return fields.get(name) not in (None, "")
 
 
-def refuse_unknown(fields: dict[str, object], known: Container[str], what: str, names: str) -> None:
+def refuse_unknown(fields: Mapping[str, object], known: Container[str], what: str, names: str) -> None:
     """What is not understood is refused, not ignored. Raises ``ApiError`` 400; ``names`` says what there is."""
     for name, value in fields.items():
         if value is not None and name not in known:
