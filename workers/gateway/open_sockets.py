@@ -1,5 +1,6 @@
 """The open WebSockets of this process: not too many, and none longer than its owner may listen."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
 
@@ -14,6 +15,9 @@ from workers.gateway.feed.subscriptions import AUTHENTICATION_FAILED
 
 NOT_ALLOWED = 1008
 RETRY_S = 5
+UNREAD_MAX = 256 * 1024 * 1024
+"""Bytes that all clients together may leave unread; a frame that many are sent counts for each of them."""
+LOOK_S = 0.25
 
 
 class _Place(msgspec.Struct):
@@ -68,6 +72,24 @@ class OpenSockets:
         _less(self._of_address, place.address)
         if place.caller is not None:
             _less(self._of_account, place.caller.account)
+
+    # --- who does not read ---
+
+    async def relieve_forever(self) -> None:
+        """Look now and then how much is unread: each socket is bounded, but there are many."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.relieve()
+
+    def relieve(self) -> None:
+        """Cut off those who have left the most unread, until the others together are within the bound."""
+        unread = {socket: size for socket in self._places if (size := socket.unread)}
+        total = sum(unread.values())
+        for socket in sorted(unread, key=unread.__getitem__, reverse=True):
+            if total <= UNREAD_MAX:
+                return
+            total -= unread[socket]
+            socket.abort()
 
     # --- who may stay ---
 

@@ -40,6 +40,11 @@ class FeedSocket:
         """Whether it was closed by us."""
         return self._closed
 
+    @property
+    def unread(self) -> int:
+        """Bytes that were sent and that even the kernel has not taken."""
+        return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()
+
     def send(self, data: bytes) -> None:
         """Send a frame. Who does not read is told so and cut off, rather than kept in memory."""
         if self._closed or self._transport.is_closing():
@@ -50,6 +55,12 @@ class FeedSocket:
             self._transport.write(frame(error("Too slow", reason)))
             self.close(TOO_SLOW, "too slow")
             figures.CUT_OFF.inc()
+
+    def abort(self) -> None:
+        """Cut it off without a word: what is unread is given up at once."""
+        self._closed = True
+        self._transport.abort()
+        figures.CUT_OFF.inc()
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame; who does not answer it in time is cut off."""
