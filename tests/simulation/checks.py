@@ -82,9 +82,12 @@ def _check_states(world: World) -> Iterator[str]:
         if replayed.dump() != live:
             yield f"{role.name}: its log, replayed, gives another state"
         for snapshot in _snapshots(world, role):
+            left = world.redis.stream(keys.log(role.tag)).after((snapshot.position, 0), len(tape))
+            if len(left) < len(tape) - snapshot.position:
+                yield f"{role.name}: the log was trimmed beyond snapshot {snapshot.position}: the other may be damaged"
             recovered = role.make()
             recovered.load(snapshot.state)
-            for _, payload in tape[snapshot.position :]:
+            for _, (_, payload) in left:
                 recovered.fold(payload)
             if recovered.dump() != live:
                 yield f"{role.name}: snapshot {snapshot.position} and the log give another state"
