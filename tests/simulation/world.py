@@ -59,7 +59,7 @@ class World(Stage):
         self.hole: Hole | None = None
         self.clock.on_sleep = self._sleep
         self.roles = [*self._ledgers(), *self._books()]
-        self.gateway = Gateway(self, Flow(dice, SHARDS, self.clock), dice.choice((15, 25, 35)))
+        self.gateway = Gateway(self, Flow(dice, SHARDS, self.clock), dice.choice((12, 20, 30)))
         self.follower = Follower(self, [role.tag for role in self.roles])
         self._fault_at = self.clock.ms + 50.0
         self._hole_at = dice.randint(1, 15) if self.faults.has_hole else -1
