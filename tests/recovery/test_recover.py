@@ -4,9 +4,11 @@ import asyncio
 import random
 
 import msgspec
+import psycopg
 import pytest
 
 from shared import keys
+from shared.messages import CancelRequest, Duplicate, OrderRequest, TransferRequest
 from shared.settings import Settings
 from tests.pusher.features import FeatureMarket
 from tests.pusher.market import Logged, Market
@@ -103,6 +105,45 @@ def test_rows_that_do_not_fit_come_back_consistent(redis_url, database_url, kind
     """The same where rows were written without regard to what answers what, as before a log was halted."""
     monkeypatch.setattr(writer, "writable", lambda entries, *_: {tag: len(own) for tag, own in entries.items()})
     lose_parts(redis_url, database_url, kind, 1, seed)
+
+
+def test_blocked_users_stay_blocked_and_used_ids_used(redis_url, database_url):
+    """The kill switch of a blocked user is on again; a client id, and a transfer's id, make nothing twice."""
+    market = Market(redis_url)
+    order = OrderRequest("first", 1, "BTC-USD", "buy", "limit", 100, 1000, client_id="mine")
+    transfer = TransferRequest("moved", 2, "USD", 5)
+    accepted = market.request(order)
+    market.request(transfer)
+    market.request(CancelRequest("gone", 1, accepted.order_id))
+    market.write()
+    push(redis_url, database_url, 1)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO users (account, name, created_at, blocked_at) VALUES (3, 'eve', 1, 2)")
+    market.client.flushall()
+    report = recover(settings_of(redis_url, database_url, 1))
+    ledger = Ledger.load(states(market.client, [keys.shard_tag(0)])[keys.shard_tag(0)])
+    assert (ledger.blocked(3) is not None, ledger.blocked(1)) == (True, None)
+    for request, number in ((order, accepted.order_id), (transfer, 0)):
+        (event,), _ = ledger.apply(request, market.now)
+        assert event == Duplicate(request.request_id, request.account, number)
+    assert (report.accounts, report.orders) == (6, 0)
+
+
+def test_a_repeated_recovery_gives_the_same(redis_url, database_url):
+    """One that died, or that Redis lost again, is done once more: the same state, its logs a little longer."""
+    market = Market(redis_url, seed=5)
+    market.trade(200)
+    market.write()
+    push(redis_url, database_url, 1)
+    settings = settings_of(redis_url, database_url, 1)
+    recover(settings)
+    first = states(market.client, market.snapshots())
+    market.client.flushall()
+    recover(settings)
+    assert states(market.client, market.snapshots()) == first
+    assert not market.client.exists(keys.LOST)
+    push(redis_url, database_url, 1)
+    assert audit(settings).is_good
 
 
 def lose_parts(redis_url, database_url, kind, shards, seed):

@@ -106,7 +106,9 @@ async def feed(socket: WebSocket[Any, Any, Any], gateway: Gateway) -> None:
 
 async def _turn_away(socket: WebSocket[Any, Any, Any], error: ApiError) -> None:
     """Answer the handshake like a request; to close the socket would read as 403."""
-    headers = [(b"content-type", _JSON.encode()), (b"retry-after", b"%d" % error.retry_after_s)]
+    headers = [(b"content-type", _JSON.encode())]
+    if error.retry_after_s:
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
     body = msgspec.json.encode({"message": str(error)})
     send: Any = socket.send
     await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})

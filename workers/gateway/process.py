@@ -23,7 +23,7 @@ from shared.settings import Settings
 from workers.gateway import figures
 from workers.gateway.app import create_app, create_gateway
 from workers.gateway.context import Gateway
-from workers.gateway.feed.socket import FeedProtocol
+from workers.gateway.feed.protocol import FeedProtocol
 from workers.gateway.http_protocol import BoundedHttp, close_late
 
 BEAT_S = 1.0

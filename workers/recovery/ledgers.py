@@ -29,11 +29,11 @@ def build_ledger(rows: LedgerRows, instruments: Iterable[Instrument], last_price
 
 def _open_orders(rows: Iterable[OrderRow]) -> list[OpenOrder]:
     by_id = {row.order_id: row for row in rows}
-    children: dict[int, tuple[int, ...]] = {}
+    children: dict[int, list[int]] = {}
     for order_id in sorted(by_id):
-        parent = by_id[order_id].parent
-        children[parent] = (*children.get(parent, ()), order_id)
-    return [_open_order(by_id[one], by_id, children.get(one, ())) for one in sorted(by_id)]
+        if parent := by_id[order_id].parent:
+            children.setdefault(parent, []).append(order_id)
+    return [_open_order(by_id[one], by_id, tuple(children.get(one, ()))) for one in sorted(by_id)]
 
 
 def _open_order(row: OrderRow, by_id: dict[int, OrderRow], children: tuple[int, ...]) -> OpenOrder:

@@ -24,7 +24,7 @@ from workers.gateway.feed.subscriptions import (
     read_end,
     read_wishes,
 )
-from workers.gateway.json_input import decode_object
+from workers.gateway.json_input import decode_object, is_text
 from workers.gateway.open_sockets import NOT_ALLOWED
 from workers.gateway.rates import Rate
 from workers.gateway.render import account_uuid, user_uuid
@@ -98,7 +98,7 @@ class Connection:
     def _answer(self, message: Message, fields: dict[str, object]) -> None:
         """Send an answer, with the client's id if the message had one."""
         number = fields.get("id")
-        if isinstance(number, str) and len(number) <= order_entry.ID_CHARS_MAX:
+        if is_text(number) and len(number) <= order_entry.ID_CHARS_MAX:
             message = message | {"id": number}
         self._socket.send(frame(message))
 

@@ -16,7 +16,7 @@ from workers.gateway.feed.messages import Message, error, frame
 from workers.gateway.feed.session import UNDER_WAY_MAX, Session
 from workers.gateway.feed.socket import FeedSocket
 from workers.gateway.feed.subscriptions import INVALID, FeedError
-from workers.gateway.json_input import narrowing_field, refuse_unknown, text_field
+from workers.gateway.json_input import is_text, narrowing_field, refuse_unknown, text_field
 from workers.gateway.orders import Desk
 
 ID_CHARS_MAX = 128
@@ -76,7 +76,7 @@ class OrderEntry:
 def request_id(fields: Fields) -> str:
     """The client's id for a request. Raises ``FeedError``."""
     number = fields.get("id")
-    if isinstance(number, str) and 0 < len(number) <= ID_CHARS_MAX:
+    if is_text(number) and 0 < len(number) <= ID_CHARS_MAX:
         return number
     raise FeedError(INVALID, f"id must be a string of 1 to {ID_CHARS_MAX} characters: the answer carries it")
 

@@ -8,9 +8,6 @@ import asyncio
 import struct
 from typing import Any, cast
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
-
 from workers.gateway import figures
 from workers.gateway.feed.messages import error, frame
 
@@ -21,28 +18,13 @@ GRACE_S = 2.0
 GOING_AWAY = 1012
 TOO_SLOW = 1008
 _CLOSE_FRAME = 0x88
-_TRANSPORT = "matchbox.transport"
-
-
-class FeedProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, whose transport the application may write frames to."""
-
-    def handle_connect(self, event: Request) -> None:
-        """Add the transport to the scope before the application sees it: its task has not run yet."""
-        super().handle_connect(event)
-        scope = getattr(self, "scope", None)  # there is none if the handshake was refused
-        if scope is not None:
-            scope["extensions"][_TRANSPORT] = self.transport
-
-    def keepalive_timeout(self) -> None:
-        """Who does not answer a ping is not waited for: unsent frames would keep a dead connection open for minutes."""
-        super().keepalive_timeout()
-        self.loop.call_later(GRACE_S, self.transport.abort)
+TRANSPORT = "matchbox.transport"
+"""Where ``FeedProtocol`` leaves a socket's transport in its scope."""
 
 
 def transport_of(scope: Any) -> asyncio.Transport:
     """The transport of a WebSocket that ``FeedProtocol`` serves."""
-    return cast("asyncio.Transport", scope["extensions"][_TRANSPORT])
+    return cast("asyncio.Transport", scope["extensions"][TRANSPORT])
 
 
 class FeedSocket:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 import msgspec
 
 from shared.errors import MatchboxError
+from workers.gateway.json_input import is_text
 
 WITH_PRODUCTS = ("full", "level2", "level2_batch", "matches", "ticker", "ticker_batch", "user", "heartbeat")
 BALANCE = "balance"
@@ -69,7 +70,7 @@ def _wish(channel: str, own: dict[str, object], shared: dict[str, object]) -> Wi
 
 
 def _channel(name: object) -> str:
-    if not isinstance(name, str):
+    if not is_text(name):
         raise FeedError(SUBSCRIBE_FAILED, 'a channel is a name, or an object with "name" and "product_ids"')
     name = _ALIASES.get(name, name)
     if name not in CHANNELS:
@@ -80,7 +81,7 @@ def _channel(name: object) -> str:
 def _ids(value: object, name: str) -> tuple[str, ...] | None:
     if value is None or value == []:
         return None
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list) or not all(is_text(one) for one in value):
         example = "ids from GET /accounts" if name == "account_ids" else 'product ids, as in ["BTC-USD"]'
         raise FeedError(SUBSCRIBE_FAILED, f"{name} must be an array of {example}")
     return tuple(dict.fromkeys(value))

@@ -25,6 +25,7 @@ from workers.gateway.rest.query import (
     known_product,
     page_of,
     product_of,
+    refuse_misread,
     side_of,
 )
 from workers.gateway.times import end_ns, time_ns
@@ -174,6 +175,7 @@ async def cancel_all(
 ) -> list[str]:
     """Cancel all open orders, or those of one product and/or side; answers the ids of those that were canceled."""
     caller, body = await gateway.authenticate_body(request, "trade")
+    refuse_misread(request.query_params, body)
     symbol = product_of(body, product_id)
     return await gateway.desk.cancel_all(caller.account, symbol, side_of(body, side))
 

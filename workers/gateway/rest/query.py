@@ -1,13 +1,13 @@
 """Parameters that several routes share."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from http import HTTPStatus
 from typing import Annotated
 
 from litestar.params import Parameter
 
 from workers.gateway.errors import bad_request, product_not_found
-from workers.gateway.json_input import decode_object, narrowing_field
+from workers.gateway.json_input import decode_object, narrowing_field, refuse_unknown
 from workers.gateway.paging import LIMIT_MAX, Page, cursor_of
 
 Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MAX, description="items a page")]
@@ -16,6 +16,9 @@ After = Annotated[str | None, Parameter(description="CB-AFTER of a page: answer 
 Start = Annotated[str | None, Parameter(description="ISO 8601 or seconds since 1970: nothing older")]
 End = Annotated[str | None, Parameter(description="ISO 8601 or seconds since 1970: nothing newer")]
 ProductFilter = Annotated[str | None, Parameter(description="only of this product")]
+
+_NARROWING = ("product_id", "side", "profile_id")
+"""What a mass cancel may name. There is one profile."""
 
 
 def page_of(limit: int, before: str | None, after: str | None) -> Page:
@@ -42,6 +45,12 @@ def _one_of(body: bytes, name: str, asked: str | None) -> str:
     if asked and named and asked != named:
         raise bad_request(f"{name} of the query and of the body differ")
     return asked or named
+
+
+def refuse_misread(query: Mapping[str, object], body: bytes) -> None:
+    """Raises ``ApiError`` 400 if a mass cancel names what is not understood: it would cancel more than was meant."""
+    for fields in (query, decode_object(body) if body.strip() else {}):
+        refuse_unknown(fields, _NARROWING, "DELETE /orders", ", ".join(_NARROWING))
 
 
 def known_product(product_id: str | None, known: Container[str]) -> str:
