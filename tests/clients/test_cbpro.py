@@ -38,7 +38,7 @@ def test_market_data(cluster, pair):
     bob.place_market_order(PRODUCT, "buy", size="0.2")
     public = cbpro.PublicClient(api_url=cluster.url)
     assert PRODUCT in [one["id"] for one in public.get_products()]
-    assert until(lambda: public.get_product_order_book(PRODUCT, level=2)["asks"]) == [["115.00", "0.30000000", 1]]
+    until(lambda: public.get_product_order_book(PRODUCT, level=2)["asks"] == [["115.00", "0.30000000", 1]])
     assert until(lambda: public.get_product_ticker(PRODUCT)["price"]) == "115.00"
     first = next(iter(public.get_product_trades(PRODUCT)))
     assert (first["price"], first["size"], first["side"]) == ("115.00", "0.20000000", "sell")

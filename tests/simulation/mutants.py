@@ -14,6 +14,7 @@ import redis.exceptions
 import tests.simulation.follower
 import workers.ledger.settling
 import workers.runtime
+from shared import keys
 from shared.messages import Closed
 from tests.simulation.memory import Arguments, MemoryRedis
 from workers.ledger.orders import OrderIndex
@@ -75,6 +76,12 @@ def _trim_all(store: Any, stream: str, _readers: list[str], _keep_from: int | No
         store._client.xtrim(stream, minid=entries[0][0], approximate=True)
 
 
+def _trim_to_newest(runtime: Any) -> None:
+    own_log, positions = keys.log(runtime._store.tag), runtime._store.snapshot_positions()
+    if positions:
+        runtime._store.trim(own_log, runtime._handler.readers(own_log), positions[0] + 1)
+
+
 def _unnumbered(_stream: str, position: int, entries: list[Any]) -> list[tuple[int, bytes]]:
     return [(position + at, fields[1]) for at, (_, fields) in enumerate(entries, start=1)]
 
@@ -95,6 +102,7 @@ PATCHES: dict[str, list[Change]] = {
         (tests.simulation.follower, "numbered", _unnumbered),
     ],
     "trim rule": [(RedisStore, "trim", _trim_all)],
+    "second snapshot": [(workers.runtime.Runtime, "_trim", _trim_to_newest)],
     "former owner": [(RedisStore, "is_owner", lambda _: True)],
 }
 MUTANTS = (*REDIS, *PATCHES)

@@ -30,7 +30,7 @@ class Stage:
         self.redis = redis(lambda: self.clock.ms + self.drift_ms)
         self.faults = Faults(dice)
         self.settings = Settings(
-            shards=SHARDS, lease_ms=LEASE_MS, batch=dice.choice((1, 3, 20)), snapshot_every=dice.choice((2, 7, 30)),
+            shards=SHARDS, lease_ms=LEASE_MS, batch=dice.choice((1, 3, 20)), snapshot_every=dice.choice((2, 5, 20)),
             log_keep=dice.choice((0, 0, 10)),
         )  # fmt: skip
         self.steps = 0

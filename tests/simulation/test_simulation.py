@@ -14,6 +14,7 @@ from tests.simulation.run import simulate, told
 SEEDS, PARTS = 2_000, 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_answer_is_lost_or_doubled_whatever_fails(part):
     """Every seed ends with all invariants: answers, states, money, orders, logs, snapshots."""
@@ -24,11 +25,15 @@ def test_no_answer_is_lost_or_doubled_whatever_fails(part):
 
 
 def test_every_kind_of_fault_happens():
-    """A harness that injects nothing would find nothing."""
-    faults = {kind for seed in range(60) for kind in simulate(seed).faults}
+    """A harness that injects nothing would find nothing. What happens in these few seeds does no harm, either."""
+    faults: set[str] = set()
+    for seed in range(100):
+        verdict = simulate(seed)
+        assert not verdict.violations, told(verdict)
+        faults |= verdict.faults.keys()
     assert faults >= {
         "crash", "stop", "zombie", "reset", "server clock", "script flush", "lost request", "lost reply",
-        "refused write", "late command", "stale commit", "duplicate send", "follower crash", "hole",
+        "refused write", "late command", "stale commit", "duplicate send", "follower crash", "damaged snapshot", "hole",
     }  # fmt: skip
 
 

@@ -55,10 +55,11 @@ class World(Stage):
         dice = self.dice
         self._plain = self.settings.with_changes(core="python")
         self.births: list[tuple[float, Role]] = []
+        self._damaged: set[str] = set()
         self.hole: Hole | None = None
         self.clock.on_sleep = self._sleep
         self.roles = [*self._ledgers(), *self._books()]
-        self.gateway = Gateway(self, Flow(dice, SHARDS, self.clock), dice.choice((15, 25, 35)))
+        self.gateway = Gateway(self, Flow(dice, SHARDS, self.clock), dice.choice((12, 20, 30)))
         self.follower = Follower(self, [role.tag for role in self.roles])
         self._fault_at = self.clock.ms + 50.0
         self._hole_at = dice.randint(1, 15) if self.faults.has_hole else -1
@@ -199,9 +200,13 @@ class World(Stage):
             return
         serving = [one for one in processes if one.stands_at()[1]] if dice.random() < 0.8 else []
         process, kind = dice.choice(serving or processes), dice.choice(self.faults.processes)
+        if kind == "crash" and self._can_damage(process.handler.tag) and dice.random() < 0.5:
+            kind = "damaged snapshot"
         self.faults.counts[kind] += 1
         self.note(process.name, f"--- {kind} ---")
-        if kind == "crash":
+        if kind == "damaged snapshot":
+            self._damage_snapshot(process.handler.tag)
+        if kind in ("crash", "damaged snapshot"):
             process.kill()
             self._bury(process)
         elif kind == "stop":
@@ -221,6 +226,17 @@ class World(Stage):
         [role] = [role for role in self.roles if process in role.processes]
         if len(role.processes) == 1:
             self._start(role)
+
+    def _can_damage(self, tag: str) -> bool:
+        """One snapshot of a tag may be bad: there are two."""
+        return tag not in self._damaged and len(self.redis.hash_of(keys.snapshot(tag))) == 2
+
+    def _damage_snapshot(self, tag: str) -> None:
+        """The newest is not what was written, and is needed now."""
+        self._damaged.add(tag)
+        name = keys.snapshot(tag)
+        newest = max(self.redis.hash_of(name), key=int)
+        self.redis.hset(name, {newest: self.redis.hash_of(name)[newest][:-1] + b"?"})
 
     def _make_hole(self) -> None:
         """Drop the next entry of a gapless stream that a machine, or the follower, has still to read."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from http import HTTPStatus
+from itertools import count
 from os import getpid
 from socket import gethostname
 from typing import Any
@@ -41,6 +42,8 @@ from workers.gateway.sessions import Sessions
 from workers.gateway.watch import Watch
 
 _JSON = "application/json"
+TURN = 16
+"""Messages of one socket that are heard at a stretch, which takes a millisecond or two."""
 _WORDS = {
     HTTPStatus.NOT_FOUND: "NotFound",
     HTTPStatus.METHOD_NOT_ALLOWED: "NotFound",
@@ -94,10 +97,14 @@ async def feed(socket: WebSocket[Any, Any, Any], gateway: Gateway) -> None:
     try:
         if visitor is not None:
             connection.know(visitor)
-        while (message := await socket.receive())["type"] != "websocket.disconnect":
+        for heard in count(1):
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                break
             if not sender.is_closed:  # else it may read what it was told last, and is not heard any more
                 await connection.receive(message.get("text") or message.get("bytes") or "")  # type: ignore[arg-type]
-            await asyncio.sleep(0)  # a queue full of messages does not suspend: let others have their turn
+            if heard % TURN == 0:  # a queue full of messages does not suspend: let others have their turn
+                await asyncio.sleep(0)
     finally:
         gateway.sockets.leave(sender)
         figures.SOCKETS.dec()

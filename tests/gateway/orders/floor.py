@@ -29,8 +29,12 @@ class Floor:
         """Change the instrument's rules or mode, or undo that, and wait until its book follows."""
         wanted = msgspec.structs.replace(ETH_USD, **changes)
         self.cluster.configure(wanted)
-        end, message = time.monotonic() + WAIT_S, wanted.mode if wanted.mode != "online" else ""
-        while (found := self.product())["status_message"] != message:
+        shown = {
+            "status_message": wanted.mode if wanted.mode != "online" else "",
+            "price_collar": f"{wanted.price_collar / 1_000_000:.6f}",
+        }
+        end = time.monotonic() + WAIT_S
+        while (found := self.product()) | shown != found:
             assert time.monotonic() < end, found
             time.sleep(0.01)
 

@@ -48,11 +48,16 @@ class Session(Inbox):
         So requests reach the ledger in the order in which they are started, and their answers are not waited for.
         """
         sent = self._sent = asyncio.Event()
-        task = asyncio.create_task(work)
+        # Begun at once, not in the loop's next turn: mostly the request is queued by then, and nobody has to wait.
+        task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
+        if task.done():
+            self._finished(task)
+            return task
         self._under_way.add(task)
         task.add_done_callback(self._finished)
-        task.add_done_callback(lambda _: sent.set())
-        await sent.wait()
+        if not sent.is_set():
+            task.add_done_callback(lambda _: sent.set())
+            await sent.wait()
         return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
