@@ -8,6 +8,7 @@ import uuid
 from shared.errors import InvalidInput
 
 SHARD_BITS = 8
+SHARD_MASK = (1 << SHARD_BITS) - 1
 _PREFIX = 0x6D61746368628000_8000000000000000
 _ID_BITS = 62
 _MASK = (1 << _ID_BITS) - 1
@@ -16,6 +17,11 @@ _MASK = (1 << _ID_BITS) - 1
 def order_id(count: int, shard: int) -> int:
     """Id of the shard's ``count``-th order."""
     return count << SHARD_BITS | shard
+
+
+def shard_of_order(number: int) -> int:
+    """The shard that accepted an order."""
+    return number & SHARD_MASK
 
 
 def to_uuid(number: int) -> str:

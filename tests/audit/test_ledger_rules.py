@@ -26,10 +26,10 @@ from shared.messages import (
     Match,
     Ticked,
 )
+from shared.order_id import shard_of_order
 from tests.audit.features import Features
 from tests.audit.spoiling import but, edit, entries, more, no, twice
 from workers.audit.invariants import Invariant
-from workers.audit.settlement_checks import shard_of_order
 
 I = Invariant  # noqa: E741  # the tables below are about nothing else
 R = RejectReason

@@ -23,11 +23,11 @@ from shared.messages import (
     decode_book_entry,
     decode_ledger_entry,
 )
-from shared.order_id import SHARD_BITS
+from shared.order_id import SHARD_BITS, shard_of_order
 from workers.audit.book_checks import BookChecks
 from workers.audit.invariants import Findings, Invariant
 from workers.audit.ledger_checks import LedgerChecks
-from workers.audit.settlement_checks import SettlementChecks, shard_of_order
+from workers.audit.settlement_checks import SettlementChecks
 from workers.store import Standing
 
 CHUNK = 1000

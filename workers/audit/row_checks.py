@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, any_, func, select
 from shared import keys
 from shared.instrument import Instrument
 from shared.messages import BookEntry, Change, Done, Filled, LedgerEntry, ListPlaced, Match
+from shared.order_id import SHARD_MASK
 from shared.schema import balances, fills, movements, orders, positions, trades
 from workers.audit.book_checks import BookChecks
 from workers.audit.history import LogView
@@ -28,7 +29,6 @@ from workers.audit.row_tables import (
     ORDERS,
     RESTING,
     RULES,
-    SHARD,
     TRADE,
     TRADES,
     WAITING,
@@ -207,14 +207,14 @@ class RowChecks:
 
     def _compare_ledger(self, checks: LedgerChecks, *, is_complete: bool) -> None:
         shard = checks.shard
-        of_shard = orders.c.order_id.op("&")(SHARD) == shard
+        of_shard = orders.c.order_id.op("&")(SHARD_MASK) == shard
         expected = {order_id: order_row(order, None, 0) for order_id, order in checks.orders.items()}
         self._same(expected, self._rows(ORDERS.where(of_shard, ~orders.c.settled), 1), ORDER, _order)
         self._count(
             select(func.count()).select_from(orders).where(of_shard), checks.count, f"orders: shard {shard}", "rows"
         )
         if is_complete:
-            fills_of_shard = fills.c.order_id.op("&")(SHARD) == shard
+            fills_of_shard = fills.c.order_id.op("&")(SHARD_MASK) == shard
             self._count(
                 select(func.count()).select_from(fills).where(fills_of_shard),
                 self._fill_counts.get(shard, 0), f"fills: shard {shard}", "rows",

@@ -7,7 +7,6 @@ import msgspec
 from sqlalchemy import ARRAY, BigInteger, Select, any_, bindparam, select
 
 from shared.messages import Closed, ListPlaced
-from shared.order_id import SHARD_BITS
 from shared.schema import fills, instruments, list_orders, orders, resting_orders, trades, waiting_orders
 from workers.audit.book_checks import BookChecks
 from workers.audit.ledger_state import OwnedOrder
@@ -26,7 +25,6 @@ class Unknown:
 
 UNKNOWN = Unknown()
 IDS = bindparam("ids", type_=ARRAY(BigInteger))
-SHARD = (1 << SHARD_BITS) - 1
 TRADE = ("sequence", "price", "quantity", "side", "maker_order_id", "taker_order_id", "time")
 FILL = ("account", "side", "liquidity", "price", "quantity", "cost", "fee", "time")
 ORDER = (

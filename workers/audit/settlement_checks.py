@@ -24,7 +24,7 @@ from shared.messages import (
     HoldReduced,
     Match,
 )
-from shared.order_id import SHARD_BITS
+from shared.order_id import SHARD_BITS, shard_of_order
 from workers.audit.invariants import Findings, Invariant
 from workers.audit.naive_book import Terms
 
@@ -56,11 +56,6 @@ Step = Change | Done | AmendRefused
 Answer = HoldReduced | Amended | Closed | AmendFailed
 Fill = tuple[str, int, int]
 """Instrument, trade id, order id."""
-
-
-def shard_of_order(order_id: int) -> int:
-    """The shard that accepted an order."""
-    return order_id & ((1 << SHARD_BITS) - 1)
 
 
 class SettlementChecks:

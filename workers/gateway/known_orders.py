@@ -12,7 +12,7 @@ from heapq import merge
 import msgspec
 
 from shared.messages import Closed
-from shared.order_id import SHARD_BITS
+from shared.order_id import SHARD_BITS, shard_of_order
 from workers.gateway.market import Market
 from workers.gateway.paging import Page
 from workers.ledger.ledger import Ledger
@@ -20,7 +20,6 @@ from workers.ledger.orders import OpenOrder
 
 DONE_KEPT = 200_000
 """Done orders in memory. PostgreSQL has the others, unless it is further behind than this."""
-_SHARD_MASK = (1 << SHARD_BITS) - 1
 
 
 class KnownOrder(msgspec.Struct, gc=False):
@@ -154,11 +153,6 @@ class KnownOrders:
 
     def _ledger(self, order_id: int) -> Ledger:
         return self._ledgers[shard_of_order(order_id) % len(self._ledgers)]
-
-
-def shard_of_order(order_id: int) -> int:
-    """The shard that keeps an order."""
-    return order_id & _SHARD_MASK
 
 
 def _part(ids: list[int], page: Page) -> Iterator[int]:

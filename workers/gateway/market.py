@@ -18,14 +18,13 @@ from shared.messages import (
     Received,
     Side,
 )
-from shared.order_id import SHARD_BITS
+from shared.order_id import SHARD_MASK
 from workers.engine.book import OrderBook
 from workers.gateway.book_answer import book_answer
 from workers.gateway.render import Texts
 from workers.gateway.window import Stats, Window
 
 TRADES_KEPT = 1000
-_SHARD_MASK = (1 << SHARD_BITS) - 1
 Level = tuple[Side, int]
 """A side and a price in ticks."""
 
@@ -118,10 +117,10 @@ class Market:
 
     def has_received(self, order_id: int) -> bool:
         """Whether the book has taken the order up. Orders of a shard reach a book in the order of their ids."""
-        return order_id <= self._received.get(order_id & _SHARD_MASK, 0)
+        return order_id <= self._received.get(order_id & SHARD_MASK, 0)
 
     def _note_received(self, order_id: int) -> None:
-        shard = order_id & _SHARD_MASK
+        shard = order_id & SHARD_MASK
         if order_id > self._received.get(shard, 0):
             self._received[shard] = order_id
 

@@ -26,7 +26,7 @@ from shared.messages import (
     OrderRequest,
     Rejected,
 )
-from shared.order_id import from_uuid, to_uuid
+from shared.order_id import from_uuid, shard_of_order, to_uuid
 from workers.gateway.amending import amend_failure, has_ended
 from workers.gateway.conditions_form import check_expiry
 from workers.gateway.errors import (
@@ -40,7 +40,7 @@ from workers.gateway.errors import (
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
 from workers.gateway.json_input import choice_field
-from workers.gateway.known_orders import KnownOrder, shard_of_order
+from workers.gateway.known_orders import KnownOrder
 from workers.gateway.order_answer import OrderAnswer, OrderListAnswer, order_answer
 from workers.gateway.order_form import client_id, read_amend, read_order
 from workers.gateway.order_list_form import check_expiries, check_market, read_order_list

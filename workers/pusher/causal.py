@@ -13,9 +13,8 @@ import msgspec
 
 from shared import keys
 from shared.messages import Accepted, Activate, BookEntry, Done, LedgerEntry, ListPlaced, Received
-from shared.order_id import SHARD_BITS
+from shared.order_id import SHARD_BITS, shard_of_order
 
-_SHARD = (1 << SHARD_BITS) - 1
 _BOOK, _LOG = keys.instrument_tag("|").split("|")[0], keys.log("")
 
 
@@ -59,7 +58,7 @@ def book_entry(number: int, entry: BookEntry) -> Entry:
 
 
 def _note(newest: dict[int, int], order_id: int) -> None:
-    shard = order_id & _SHARD
+    shard = shard_of_order(order_id)
     newest[shard] = max(newest.get(shard, 0), order_id >> SHARD_BITS)
 
 

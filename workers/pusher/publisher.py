@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from shared import keys, log
 from shared.errors import CorruptState
 from shared.messages import FIELD
-from shared.order_id import SHARD_BITS
+from shared.order_id import shard_of_order
 from shared.settings import Settings
 from workers.follow import LogGap, load_book, load_ledger, read_logs
 from workers.ledger.orders import OpenOrder
@@ -30,7 +30,6 @@ FIND_S = 1.0
 """How often to look for instruments that are not followed yet."""
 _CHUNK = 50
 """Entries folded before the other lanes get their turn."""
-_SHARD = (1 << SHARD_BITS) - 1
 
 Entries = list[tuple[int, bytes]]
 
@@ -163,7 +162,7 @@ class Publisher:
         """What is to tell of orders that the book has, if it still does."""
         told = []
         for order_id in placed:
-            ledger = self._ledgers.get(keys.log(keys.shard_tag(order_id & _SHARD)))
+            ledger = self._ledgers.get(keys.log(keys.shard_tag(shard_of_order(order_id))))
             where = book.where(order_id)
             if ledger is not None and where is not None and (update := ledger.placed(order_id, *where)):
                 told.append(update)

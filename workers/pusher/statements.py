@@ -13,7 +13,7 @@ from sqlalchemy import JSON, Text, bindparam, case, cast, column, delete, func, 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.schema import Table
 
-from shared.order_id import SHARD_BITS
+from shared.order_id import SHARD_MASK
 from shared.schema import (
     balances,
     fills,
@@ -211,7 +211,7 @@ def _shrink_listed() -> Any:
 
 NEWEST_ORDER = (
     select(orders.c.order_id)
-    .where(orders.c.order_id.op("&")((1 << SHARD_BITS) - 1) == bindparam("shard"))
+    .where(orders.c.order_id.op("&")(SHARD_MASK) == bindparam("shard"))
     .order_by(orders.c.order_id.desc())
     .limit(1)
 )

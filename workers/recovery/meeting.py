@@ -19,7 +19,7 @@ import msgspec
 
 from shared.errors import CorruptState
 from shared.messages import BookEntry, BookEvent, Change, Done, DoneReason, LedgerEntry, Match
-from shared.order_id import SHARD_BITS
+from shared.order_id import shard_of_order
 from workers.ledger.holds import still_needed
 from workers.ledger.ledger import Ledger
 from workers.ledger.orders import AskedAmend, OpenOrder
@@ -34,11 +34,6 @@ class CannotSettle(Exception):
     def __init__(self, trade_id: int) -> None:
         super().__init__(trade_id)
         self.trade_id = trade_id
-
-
-def shard_of(order_id: int) -> int:
-    """The shard that has accepted an order."""
-    return order_id & ((1 << SHARD_BITS) - 1)
 
 
 def left_of(row: BookRow) -> int:
@@ -129,7 +124,7 @@ class Meeting:
         due = [(trade, shards) for trade in self.rows.trades if (shards := self._unsettled(trade))]
         for trade, shards in due:
             for order_id in (trade.maker_order_id, trade.taker_order_id):
-                if shard_of(order_id) in shards:
+                if shard_of_order(order_id) in shards:
                     self._coming.setdefault(order_id, []).append(trade)
         for trade, shards in due:
             self._settle_trade(trade, shards)
@@ -137,24 +132,24 @@ class Meeting:
 
     def _unsettled(self, trade: TradeRow) -> list[int]:
         """The shards that have not settled it."""
-        shards = {shard_of(trade.maker_order_id), shard_of(trade.taker_order_id)}
+        shards = {shard_of_order(trade.maker_order_id), shard_of_order(trade.taker_order_id)}
         return sorted(one for one in shards if trade.trade_id > self.rows.settled.get(one, 0))
 
     def _settle_trade(self, trade: TradeRow, shards: list[int]) -> None:
         maker, taker = self._order(trade.maker_order_id), self._order(trade.taker_order_id)
         sides = ((trade.maker_order_id, maker), (trade.taker_order_id, taker))
-        unknown = any(order is None for order_id, order in sides if shard_of(order_id) in shards)
+        unknown = any(order is None for order_id, order in sides if shard_of_order(order_id) in shards)
         if unknown or trade.trade_id in self._busted_before:
             self.busted.add(trade.trade_id)
             return
         match = Match(
             trade.sequence, trade.trade_id, trade.maker_order_id, trade.taker_order_id,
-            maker.account if maker else shard_of(trade.maker_order_id),
-            taker.account if taker else shard_of(trade.taker_order_id), trade.side, trade.price, trade.quantity,
+            maker.account if maker else shard_of_order(trade.maker_order_id),
+            taker.account if taker else shard_of_order(trade.taker_order_id), trade.side, trade.price, trade.quantity,
         )  # fmt: skip
         try:
             for order_id, order in sides:
-                if order is not None and shard_of(order_id) in shards:
+                if order is not None and shard_of_order(order_id) in shards:
                     self._make_room(order)
                     self.settled += 1
             for shard in shards:
@@ -243,7 +238,7 @@ class Meeting:
         order.amends = (asked,)
         change = self._change(order, price, left, "amend")
         change.stop_price, change.request_id = stop_price, asked.request_id
-        self._settle(shard_of(order.order_id), change)
+        self._settle(shard_of_order(order.order_id), change)
         return True
 
     def _change(self, order: OpenOrder, price: int, left: int, reason: str) -> Change:
@@ -272,7 +267,7 @@ class Meeting:
         self.ended.add(order_id)
         order = self._order(order_id)
         if order is not None:
-            self._close(shard_of(order_id), order)
+            self._close(shard_of_order(order_id), order)
         lists = {one.list_id for one in self.rows.listed if one.order_id == order_id}
         for one in self.rows.listed:
             if one.list_id in lists:
@@ -298,7 +293,7 @@ class Meeting:
         return self._sequence
 
     def _order(self, order_id: int) -> OpenOrder | None:
-        ledger = self.ledgers.get(shard_of(order_id))
+        ledger = self.ledgers.get(shard_of_order(order_id))
         return None if ledger is None else ledger.order(order_id)
 
     def _settle(self, shard: int, event: Match | Change | Done) -> None:

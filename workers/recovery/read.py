@@ -9,7 +9,7 @@ from shared import keys
 from shared.errors import InvalidSetting, Unavailable
 from shared.instrument import Instrument
 from shared.messages import Conditions
-from shared.order_id import SHARD_BITS
+from shared.order_id import SHARD_BITS, SHARD_MASK, shard_of_order
 from shared.schema import (
     balances,
     fills,
@@ -37,7 +37,6 @@ from workers.recovery.rows import (
     WaitingRow,
 )
 
-SHARD = (1 << SHARD_BITS) - 1
 _CHUNK = 10_000
 
 
@@ -58,7 +57,7 @@ def read(connection: Connection, shards: int) -> Read:
     at = {row.tag: Position(row.length, row.chain) for row in connection.execute(select(positions))}
     if not at:
         raise Unavailable("PostgreSQL has followed no log: there is nothing to recover")
-    known = [keys.shard_tag(shard) for shard in range(SHARD + 1) if keys.shard_tag(shard) in at]
+    known = [keys.shard_tag(shard) for shard in range(SHARD_MASK + 1) if keys.shard_tag(shard) in at]
     if len(known) > shards or keys.shard_tag(len(known) - 1) not in at:
         raise InvalidSetting(f"MATCHBOX_SHARDS={shards}: PostgreSQL has followed the shards {', '.join(known)}")
     open_orders = _open_orders(connection)
@@ -67,7 +66,7 @@ def read(connection: Connection, shards: int) -> Read:
     }
     ledgers = {shard: _ledger(connection, shard, shards) for shard in range(shards)}
     for order in open_orders:
-        ledgers[order.order_id & SHARD].orders.append(order)
+        ledgers[shard_of_order(order.order_id)].orders.append(order)
     found = connection.execute(select(instruments).order_by(instruments.c.symbol))
     books = {row.symbol: _book(connection, row, shards, trailing) for row in found.all()}
     accounts = connection.scalar(select(func.count(balances.c.account.distinct())).where(balances.c.account != 0))
@@ -94,7 +93,7 @@ def _open_orders(connection: Connection) -> list[OrderRow]:
 
 
 def _ledger(connection: Connection, shard: int, shards: int) -> LedgerRows:
-    of_shard = orders.c.order_id.op("&")(SHARD) == shard
+    of_shard = orders.c.order_id.op("&")(SHARD_MASK) == shard
     money, line = balances.c, movements.c
     newest = select(orders.c.order_id).where(of_shard).order_by(orders.c.order_id.desc()).limit(1)
     held = select(money.account, money.currency, money.available, money.held).where(money.shard == shard)
@@ -125,7 +124,7 @@ def _past(connection: Connection, shard: int) -> list[Past]:
     one, line = orders.c, movements.c
     closed = (
         select(one.done_at, one.account, one.client_id, one.request_id, one.order_id)
-        .where(one.settled, one.order_id.op("&")(SHARD) == shard)
+        .where(one.settled, one.order_id.op("&")(SHARD_MASK) == shard)
         .order_by(one.done_at.desc(), one.order_id.desc())
         .limit(PAST_MAX)
     )
@@ -165,7 +164,7 @@ def _book(connection: Connection, row: Any, shards: int, trailing: set[int]) -> 
         listed=_rows(connection, ListedRow, _columns(listed, ListedRow).where(listed.c.list_id.in_(mates))),
     )  # fmt: skip
     for shard in range(shards):
-        of_shard = fill.order_id.op("&")(SHARD) == shard
+        of_shard = fill.order_id.op("&")(SHARD_MASK) == shard
         newest = select(fill.trade_id).where(fill.instrument == symbol, of_shard).order_by(fill.trade_id.desc())
         found.settled[shard] = connection.scalar(newest.limit(1)) or 0
     ahead = _columns(fills, FillRow).where(fill.instrument == symbol, fill.trade_id > found.trade_id)
@@ -181,7 +180,7 @@ def _needed_trades(symbol: str, settled: dict[int, int], ages: list[int]) -> Sel
     needed = [
         and_(
             trade.trade_id > settled[shard],
-            or_(*(one.op("&")(SHARD) == shard for one in (trade.maker_order_id, trade.taker_order_id))),
+            or_(*(one.op("&")(SHARD_MASK) == shard for one in (trade.maker_order_id, trade.taker_order_id))),
         )
         for shard in settled
     ]

@@ -6,11 +6,12 @@ Pure: rows in, states and log entries out.
 import msgspec
 
 from shared.messages import BookEntry, LedgerEntry
+from shared.order_id import shard_of_order
 from workers.engine.book import OrderBook
 from workers.ledger.ledger import Ledger
 from workers.recovery.books import build_book
 from workers.recovery.ledgers import build_ledger
-from workers.recovery.meeting import CannotSettle, Meeting, shard_of
+from workers.recovery.meeting import CannotSettle, Meeting
 from workers.recovery.rows import BookRows, LedgerRows
 
 
@@ -71,7 +72,7 @@ def _attempt(
         except CannotSettle as error:
             busted[symbol].add(error.trade_id)
             return None
-        found.books[symbol] = build_book(agreed, lambda order_id: built[shard_of(order_id)].orders.get(order_id))  # type: ignore[arg-type,return-value]  # meeting left nobody else
+        found.books[symbol] = build_book(agreed, lambda order_id: built[shard_of_order(order_id)].orders.get(order_id))  # type: ignore[arg-type,return-value]  # meeting left nobody else
         found.book_entries[symbol] = [BookEntry("", rows.time, meeting.events)] if meeting.events else []
         for shard, entries in meeting.entries.items():
             found.ledger_entries[shard] += entries
