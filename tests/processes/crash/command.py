@@ -1,0 +1,43 @@
+"""``python -m tests.processes.crash``: strike a real exchange at every label, with a progress bar and a table."""
+
+import sys
+import time
+from collections.abc import Callable
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tests.processes.crash import lanes, nursery, points, zombies
+from tests.processes.crash.report import Group, show, totals
+
+Advance = Callable[[int], None]
+GROUPS: dict[str, tuple[int, Callable[[Group, int, int, Advance], None]]] = {
+    "machines and pusher": (len(points.MACHINE) + len(points.PUSHER), lanes.strike_workers),
+    "zombies": (1, zombies.strike_zombies),
+    "gateways": (len(points.GATEWAY), lanes.strike_gateways),
+}
+"""Name -> (labels, what strikes at each of them ``count`` times)."""
+
+
+@click.command()
+@click.option("--faults", type=click.IntRange(1), default=20, show_default=True, help="How many at each label.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Which labels, in which order, after how long.")
+@click.option("--group", "names", multiple=True, type=click.Choice(list(GROUPS)), help="Only these.")
+def main(faults: int, seed: int, names: tuple[str, ...]) -> None:
+    """Kill processes and servers of a trading exchange at labelled points; exit code 1 if anything was lost."""
+    console, started, groups = Console(stderr=True, highlight=False), time.monotonic(), []
+    nursery.prepare()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        for name in names or GROUPS:
+            labels, strike = GROUPS[name]
+            task, began, group = bar.add_task(name, total=labels * faults), time.monotonic(), Group(name)
+            strike(group, faults, seed, lambda count, task=task: bar.advance(task, count))
+            group.seconds = round(time.monotonic() - began, 1)
+            group.rows.sort(key=lambda row: row.label)
+            groups.append(group)
+    show(console, groups)
+    click.echo(msgspec.json.encode(totals(groups, time.monotonic() - started)))
+    sys.exit(0 if all(one.is_good for one in groups) else 1)

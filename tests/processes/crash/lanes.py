@@ -1,0 +1,194 @@
+"""Workers that kill themselves under load, each in a lane of its own: one dies, the next is born to die elsewhere.
+
+Ledger, books, pusher and both gateways die at the same time and independently, so faults meet each other.
+"""
+
+import random
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+
+import msgspec
+
+from tests.processes.crash.exchange import DURABLE, Exchange, Kept, exchange, wait_until
+from tests.processes.crash.nursery import Baby, Fault
+from tests.processes.crash.points import GATEWAY, MACHINE, PUSHER, Point, point_of
+from tests.processes.crash.report import Group
+from tests.servers import Valkey
+
+TRADERS = 6
+NUDGE_S = 0.05
+TRIES_MAX = 15
+LEASE_ENDS = 0.1
+"""Share of deaths after which nobody frees the lease: the successor waits until it ends."""
+Advance = Callable[[int], None]
+
+
+class Window(msgspec.Struct):
+    """From the birth of a process that was to die at ``label`` to the next one's."""
+
+    lane: str
+    label: str
+    since: float
+    until: float = float("inf")
+
+
+class Lane:
+    """One worker after another under one name."""
+
+    def __init__(self, name: str, baby: Baby, labels: "deque[str]", place: Exchange, dice: random.Random) -> None:
+        self.name = name
+        self.baby = baby
+        self.windows: list[Window] = []
+        self.problems: list[str] = []
+        self.faults: list[str] = []
+        self._labels = labels
+        self._place = place
+        self._dice = dice
+        self._was_nudged = False
+        self._tries = 0
+
+    @property
+    def fault(self) -> Fault | None:
+        """What the present process is to do."""
+        return self.baby.fault
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nobody has to die any more."""
+        return self.fault is None and not self._labels
+
+    def look(self) -> int:
+        """Do what is to be done now. Answers how many faults there were."""
+        if self.baby.has_ended():
+            return self._bury()
+        if self.fault is None:
+            if self._labels:
+                self.baby.end()
+                self._follow(self._labels.popleft())
+            return 0
+        age, point = time.monotonic() - self.baby.started_at, point_of(self.name, self.fault.label)
+        if point.nudge and age > NUDGE_S and not self._was_nudged and self._runs():
+            self._was_nudged = True
+            self.baby.send_signal(point.nudge)
+        if age > point.life_s:
+            self._despair()
+        return 0
+
+    def _runs(self) -> bool:
+        """Whether the worker says that it does: it owns its tag and has recovered."""
+        sign = self._place.sign_of(self.name)
+        return (sign.get("pid"), sign.get("state")) == (self.baby.pid, "running")
+
+    def _bury(self) -> int:
+        fault, code = self.fault, self.baby.process.exitcode
+        if fault is None or code != -signal.SIGKILL or "reached" not in self.baby.told():
+            label = fault.label if fault else "no fault"
+            self.problems.append(f"{self.name} ended by itself ({code}) at \"{label}\": {self.baby.last_words()}")
+        reached = fault is not None and code == -signal.SIGKILL
+        if reached and fault is not None:
+            self.faults.append(fault.label)
+        self.baby.close()
+        if self._dice.random() >= LEASE_ENDS:
+            self._place.free_lease(self.name)
+        self._tries = 0
+        self._follow(self._labels.popleft() if self._labels and len(self.problems) < 5 else None)
+        return int(reached)
+
+    def _despair(self) -> None:
+        """It lives on and on: its point was not reached. Its successor tries again."""
+        assert self.fault is not None
+        label = self.fault.label
+        self._tries += 1
+        self.baby.end()
+        self._place.free_lease(self.name)
+        if self._tries >= TRIES_MAX:
+            self.problems.append(f'{self.name} never comes to "{label}"')
+            self._tries = 0
+            self._follow(None)
+        else:
+            self._follow(label)
+
+    def _follow(self, label: str | None) -> None:
+        now = time.monotonic()
+        if self.windows:
+            self.windows[-1].until = now
+        fault = None
+        if label is not None:
+            fault = Fault(label, self._dice.randint(1, point_of(self.name, label).passes))
+            self.windows.append(Window(self.name, label, now))
+        self._was_nudged = False
+        self.baby = self._place.start(self.name, fault)
+
+
+def strike_workers(group: Group, count: int, seed: int, advance: Advance) -> None:
+    """``count`` deaths at each label of ledger, books and pusher, while the gateways live."""
+    _strike(group, {"machine": MACHINE, "pusher": PUSHER}, count, seed, advance)
+
+
+def strike_gateways(group: Group, count: int, seed: int, advance: Advance) -> None:
+    """``count`` deaths at each label of the gateways."""
+    _strike(group, {"gateway": GATEWAY}, count, seed, advance)
+
+
+def _strike(group: Group, todo: dict[str, dict[str, Point]], count: int, seed: int, advance: Advance) -> None:
+    dice = random.Random(seed)
+    with trading() as (place, babies):
+        lanes = _lanes(place, babies, {kind: shuffled(labels, count, dice) for kind, labels in todo.items()}, dice)
+        while not all(one.is_done for one in lanes):
+            advance(sum(one.look() for one in lanes))
+            wait([one.baby.process.sentinel for one in lanes], 0.02)
+        place.wait_for_trade(20)
+        _tell(group, lanes, tell_of_end(group, place))
+        for one in lanes:
+            one.baby.end()
+
+
+def tell_of_end(group: Group, place: Exchange) -> Kept:
+    """End the trading; what became of it, and the audit."""
+    place.finish()
+    kept = place.check()
+    group.problems += kept.problems
+    group.violations += kept.violations
+    return kept
+
+
+def shuffled(labels: dict[str, Point], count: int, dice: random.Random) -> deque[str]:
+    found = [one for one in labels for _ in range(count)]
+    dice.shuffle(found)
+    return deque(found)
+
+
+@contextmanager
+def trading() -> Iterator[tuple[Exchange, dict[str, Baby]]]:
+    """An exchange on which traders trade."""
+    with exchange(Valkey(*DURABLE)) as place:
+        babies = place.open()
+        place.trade(TRADERS)
+        place.wait_for_trade()
+        yield place, babies
+
+
+def _lanes(place: Exchange, babies: dict[str, Baby], todo: dict[str, deque[str]], dice: random.Random) -> list[Lane]:
+    """Ledger and books share what is to be done to machines, and both gateways what is done to gateways."""
+    kinds = {"ledger": "machine", "engine": "machine"}
+    lanes = []
+    for name, baby in babies.items():
+        kind = name.partition(":")[0]
+        lanes.append(Lane(name, baby, todo.get(kinds.get(kind, kind), deque()), place, dice))
+    return lanes
+
+
+def _tell(group: Group, lanes: list[Lane], kept: Kept) -> None:
+    """The figures by label: an acknowledged request counts where somebody was about to die."""
+    group.problems += [problem for lane in lanes for problem in lane.problems]
+    for lane in lanes:
+        kind = lane.name.partition(":")[0]
+        for label in lane.faults:
+            group.row(f"{kind}: {label}").faults += 1
+        for window in lane.windows:
+            row = group.row(f"{kind}: {window.label}")
+            kept.count(row, window.since, window.until)
