@@ -7,8 +7,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from tests.gateway.hostile.raw_socket import FIN, HELLO, PING, TEXT, frame
+from workers.gateway.access.rates import BURST_S
 from workers.gateway.feed.protocol import FRAMES_A_SECOND, SLICE_BYTES, FeedProtocol
-from workers.gateway.rates import BURST_S
 
 
 class Pipe(asyncio.Transport):

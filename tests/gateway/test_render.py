@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.instrument import make_instrument, money_text, price_text, quantity_text
+from workers.gateway.forms.times import time_ns
 from workers.gateway.render import Texts, account_uuid, decimal_text, iso, rate_text, user_uuid
-from workers.gateway.times import time_ns
 
 INSTRUMENTS = [
     make_instrument("A-B", tick, lot)

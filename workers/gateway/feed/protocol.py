@@ -6,9 +6,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
+from workers.gateway.access.rates import Rate
 from workers.gateway.errors import ApiError
 from workers.gateway.feed.socket import GRACE_S, TRANSPORT
-from workers.gateway.rates import Rate
 
 SLICE_BYTES = 8 * 1024
 """Looked at in one go. A read may bring 30 times as much, and if all of that is tiny frames, half a second of work."""

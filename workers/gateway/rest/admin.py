@@ -8,11 +8,11 @@ from sqlalchemy import Row
 from shared import log
 from shared.credentials import ROLES, Role
 from workers.gateway import control
-from workers.gateway.account_form import read_halt, read_mode, read_product
-from workers.gateway.auth import Caller
+from workers.gateway.access.auth import Caller
 from workers.gateway.context import Gateway
 from workers.gateway.errors import ApiError, bad_request
-from workers.gateway.json_input import choice_field, decode_object, flag_field, is_given, refuse_unknown
+from workers.gateway.forms.account_form import read_halt, read_mode, read_product
+from workers.gateway.forms.json_input import choice_field, decode_object, flag_field, is_given, refuse_unknown
 from workers.gateway.paging import row_number
 from workers.gateway.products import Product, product_answer, product_answers
 from workers.gateway.render import iso, user_uuid

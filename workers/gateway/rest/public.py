@@ -10,6 +10,7 @@ from litestar.params import Parameter
 from workers.gateway.book_answer import BookAnswer
 from workers.gateway.context import Gateway
 from workers.gateway.errors import ApiError, bad_request, unavailable
+from workers.gateway.forms.times import time_ns
 from workers.gateway.history import AWAY, Candle
 from workers.gateway.market import Market, Trade
 from workers.gateway.paging import Page
@@ -32,7 +33,6 @@ from workers.gateway.rest.answers import (
     trade_answer,
 )
 from workers.gateway.rest.query import After, Before, End, Limit, Start, page_of
-from workers.gateway.times import time_ns
 
 CANDLES_MAX = 300
 HOUR_S = 3600

@@ -17,7 +17,7 @@ import msgspec
 
 from shared import keys
 from shared.settings import Settings
-from workers.gateway.address import came_by_tls
+from workers.gateway.access.address import came_by_tls
 from workers.gateway.errors import redis_is_away, unauthorized
 
 ID_BYTES = 32
