@@ -7,8 +7,8 @@ import time
 import pytest
 
 from shared.settings import Settings
+from workers.gateway.access.passwords import AT_ONCE, WAITING_MAX, Passwords
 from workers.gateway.errors import ApiError
-from workers.gateway.passwords import AT_ONCE, WAITING_MAX, Passwords
 
 TINY = Settings(argon_time_cost=1, argon_memory_cost=64, argon_parallelism=1)
 

@@ -7,11 +7,11 @@ import msgspec
 
 from shared.instrument import Instrument, price_text
 from shared.messages import ListKind, OrderListRequest, OrderRequest
-from workers.gateway.conditions_form import check_expiry
 from workers.gateway.errors import ApiError, bad_request
-from workers.gateway.json_input import choice_field, refuse_unknown
-from workers.gateway.order_bodies import OrderListBody
-from workers.gateway.order_form import read_order
+from workers.gateway.forms.conditions_form import check_expiry
+from workers.gateway.forms.json_input import choice_field, refuse_unknown
+from workers.gateway.forms.order_bodies import OrderListBody
+from workers.gateway.forms.order_form import read_order
 
 _KINDS = get_args(ListKind)
 _TRIGGERS = ("full_fill", "first_fill")

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from shared.credentials import KEYS_MAX, LABEL_CHARS_MAX, NAME_CHARS_MAX, NETWORKS_MAX
 from shared.passwords import CHARS_MIN
-from workers.gateway.order_bodies import Decimal
+from workers.gateway.forms.order_bodies import Decimal
 
 
 def _said(description: str, *examples: object) -> Meta:

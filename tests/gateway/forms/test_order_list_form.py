@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.instrument import make_instrument
 from workers.gateway.errors import ApiError
-from workers.gateway.order_list_form import check_expiries, check_market, read_order_list
+from workers.gateway.forms.order_list_form import check_expiries, check_market, read_order_list
 
 BTC, ETH = make_instrument("BTC-USD", "0.01", "0.001"), make_instrument("ETH-USD", "0.01", "0.001")
 NOW = 1_700_000_000_000_000_000

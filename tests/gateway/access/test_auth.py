@@ -7,7 +7,7 @@ import hmac
 import pytest
 
 from shared.credentials import passphrase_hash
-from workers.gateway.auth import Claim, Credential, claim_of_headers, claim_of_message, signed_headers, verify
+from workers.gateway.access.auth import Claim, Credential, claim_of_headers, claim_of_message, signed_headers, verify
 from workers.gateway.errors import ApiError
 
 SECRET = b"s" * 32

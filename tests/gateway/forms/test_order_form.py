@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from shared.instrument import make_instrument
 from workers.gateway.errors import ApiError
-from workers.gateway.json_input import decode_object
-from workers.gateway.order_bodies import OrderBody
-from workers.gateway.order_form import read_order
+from workers.gateway.forms.json_input import decode_object
+from workers.gateway.forms.order_bodies import OrderBody
+from workers.gateway.forms.order_form import read_order
 
 BTC = make_instrument("BTC-USD", "0.01", "0.00000001", min_quantity=1000)
 NOW = 1_700_000_000_000_000_000

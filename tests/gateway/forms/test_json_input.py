@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.gateway.errors import ApiError
-from workers.gateway.json_input import decode_object
+from workers.gateway.forms.json_input import decode_object
 
 _LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=5)
 _VALUES = st.recursive(

@@ -8,9 +8,9 @@ from typing import get_args
 
 from shared.instrument import Instrument, money_units, price_ticks, quantity_lots
 from shared.messages import AmendRequest, OrderRequest, OrderType, SelfTradePrevention, Side, TimeInForce
-from workers.gateway.conditions_form import read_conditions, stop_price
 from workers.gateway.errors import bad_request, product_not_found
-from workers.gateway.json_input import (
+from workers.gateway.forms.conditions_form import read_conditions, stop_price
+from workers.gateway.forms.json_input import (
     amount_field,
     choice_field,
     flag_field,
@@ -18,7 +18,7 @@ from workers.gateway.json_input import (
     refuse_unknown,
     text_field,
 )
-from workers.gateway.order_bodies import CLIENT_ID_CHARS_MAX, AmendBody, OrderBody
+from workers.gateway.forms.order_bodies import CLIENT_ID_CHARS_MAX, AmendBody, OrderBody
 
 _SIDES = get_args(Side)
 _TYPES = get_args(OrderType)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.settings import Settings
-from workers.gateway.sessions import Sessions
+from workers.gateway.access.sessions import Sessions
 
 ID = "s" * 43
 

@@ -4,9 +4,9 @@ import pytest
 
 from shared.instrument import make_instrument
 from shared.messages import Conditions
-from workers.gateway.conditions_form import check_expiry
 from workers.gateway.errors import ApiError
-from workers.gateway.order_form import read_order
+from workers.gateway.forms.conditions_form import check_expiry
+from workers.gateway.forms.order_form import read_order
 
 NOW = 1_700_000_000_000_000_000
 SECOND = 1_000_000_000

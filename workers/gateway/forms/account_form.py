@@ -6,9 +6,9 @@ import msgspec
 
 from shared.definition import OPEN_MODES, define
 from shared.instrument import Instrument, Mode
-from workers.gateway.account_bodies import HaltBody, ProductBody
 from workers.gateway.errors import bad_request, refused_input
-from workers.gateway.json_input import (
+from workers.gateway.forms.account_bodies import HaltBody, ProductBody
+from workers.gateway.forms.json_input import (
     choice_field,
     decimal_field,
     flag_field,

@@ -26,14 +26,14 @@ from shared.credentials import (
 from shared.errors import InvalidInput
 from shared.passwords import check_password
 from shared.schema import api_keys, users
-from workers.gateway.attempts import LOGIN, LOGINS, REGISTRATIONS, Attempts
-from workers.gateway.auth import BLOCKED
+from workers.gateway.access.attempts import LOGIN, LOGINS, REGISTRATIONS, Attempts
+from workers.gateway.access.auth import BLOCKED
+from workers.gateway.access.keyring import KeyRing, User
+from workers.gateway.access.passwords import Passwords
+from workers.gateway.access.watch import Watch
 from workers.gateway.errors import ApiError, refused_input, unauthorized
 from workers.gateway.history import History
-from workers.gateway.keyring import KeyRing, User
 from workers.gateway.paging import Page
-from workers.gateway.passwords import Passwords
-from workers.gateway.watch import Watch
 from workers.ledger.risk import ACCOUNT_MAX
 
 WRONG = "wrong name or password"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from shared.settings import Settings
-from workers.gateway.auth import Caller
+from workers.gateway.access.auth import Caller
 from workers.gateway.errors import too_many
 from workers.gateway.feed.messages import error, frame
 from workers.gateway.feed.socket import FeedSocket

@@ -8,12 +8,12 @@ from typing import Any
 
 from shared.credentials import scopes_of
 from shared.settings import Settings
-from workers.gateway.address import address_of, neighbourhood
-from workers.gateway.auth import BLOCKED, WEBSOCKET_PATH, Caller, Claim, claim_of_headers, signed_headers, verify
+from workers.gateway.access.address import address_of, neighbourhood
+from workers.gateway.access.auth import BLOCKED, WEBSOCKET_PATH, Caller, Claim, claim_of_headers, signed_headers, verify
+from workers.gateway.access.keyring import KeyRing
+from workers.gateway.access.rates import Rates
+from workers.gateway.access.sessions import READING, Sessions, check_change, check_origin, hash_of
 from workers.gateway.errors import ApiError, unauthorized
-from workers.gateway.keyring import KeyRing
-from workers.gateway.rates import Rates
-from workers.gateway.sessions import READING, Sessions, check_change, check_origin, hash_of
 
 _ENDED = "the session has ended; log in again by POST /sessions"
 

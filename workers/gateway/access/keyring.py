@@ -16,7 +16,7 @@ from shared import log
 from shared.credentials import open_secret, scopes_of
 from shared.errors import CorruptState
 from shared.schema import api_keys, users
-from workers.gateway.auth import Credential
+from workers.gateway.access.auth import Credential
 from workers.gateway.errors import unavailable
 from workers.gateway.history import History
 

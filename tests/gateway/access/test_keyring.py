@@ -8,9 +8,9 @@ import pytest
 
 from shared.connections import open_database, open_database_async
 from shared.credentials import create_key, create_user, revoke_key, set_access, set_role
+from workers.gateway.access.keyring import LOOKUPS_A_SECOND, KeyRing
 from workers.gateway.errors import ApiError
 from workers.gateway.history import History
-from workers.gateway.keyring import LOOKUPS_A_SECOND, KeyRing
 
 SERVER_KEY = secrets.token_urlsafe(32)
 

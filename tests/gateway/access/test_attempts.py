@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from shared.connections import connect, connect_async
-from workers.gateway.attempts import LOGIN, LOGINS, WINDOW_S, Attempts
+from workers.gateway.access.attempts import LOGIN, LOGINS, WINDOW_S, Attempts
 from workers.gateway.errors import ApiError
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import msgspec
 
 from shared.instrument import MONEY_MAX, decimal_of, money_units
-from workers.gateway.account_bodies import TransferBody
 from workers.gateway.errors import bad_request
-from workers.gateway.json_input import amount_field, refuse_unknown, text_field
+from workers.gateway.forms.account_bodies import TransferBody
+from workers.gateway.forms.json_input import amount_field, refuse_unknown, text_field
 from workers.gateway.render import decimal_text
 
 IDEM_CHARS_MAX = 64

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 import msgspec
 
 from shared.credentials import Scope, passphrase_hash
-from workers.gateway.address import Network, is_within
+from workers.gateway.access.address import Network, is_within
 from workers.gateway.errors import unauthorized
-from workers.gateway.json_input import decimal_field, text_field
+from workers.gateway.forms.json_input import decimal_field, text_field
 
 WINDOW_S = 30.0
 BLOCKED = "this user is blocked; ask who runs this exchange"

@@ -3,12 +3,19 @@
 Each refusal names the field, what does not go with it, and what to send instead.
 """
 
+from shared.instants import SECOND_NS, iso
 from shared.instrument import Instrument, steps
 from shared.messages import Conditions, OrderRequest, StopDirection
 from workers.gateway.errors import bad_request
-from workers.gateway.json_input import amount_field, choice_field, decimal_field, is_given, text_field, whole_field
-from workers.gateway.render import SECOND_NS, iso
-from workers.gateway.times import instant_ns
+from workers.gateway.forms.json_input import (
+    amount_field,
+    choice_field,
+    decimal_field,
+    is_given,
+    text_field,
+    whole_field,
+)
+from workers.gateway.forms.times import instant_ns
 
 BASIS = 10_000
 """Basis points in a whole."""

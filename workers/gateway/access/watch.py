@@ -12,11 +12,11 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from shared import keys
+from workers.gateway.access.gate import Gate
+from workers.gateway.access.keyring import KeyRing, is_key
+from workers.gateway.access.open_sockets import OpenSockets
+from workers.gateway.access.sessions import Sessions
 from workers.gateway.errors import ApiError
-from workers.gateway.gate import Gate
-from workers.gateway.keyring import KeyRing, is_key
-from workers.gateway.open_sockets import OpenSockets
-from workers.gateway.sessions import Sessions
 from workers.ledger.risk import ACCOUNT_MAX
 
 RETRY_S = 1.0

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from workers.gateway.address import address_of, came_by_tls, canonical, is_within, neighbourhood
+from workers.gateway.access.address import address_of, came_by_tls, canonical, is_within, neighbourhood
 
 
 def scope(*forwarded, client=("192.0.2.1", 5), scheme="http", **headers):

@@ -3,8 +3,8 @@
 import asyncio
 
 from shared.settings import Settings
+from workers.gateway.access.open_sockets import UNREAD_MAX, OpenSockets
 from workers.gateway.feed.socket import BUFFER_MAX, FeedSocket
-from workers.gateway.open_sockets import UNREAD_MAX, OpenSockets
 
 
 class Clogged(asyncio.Transport):

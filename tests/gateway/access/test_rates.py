@@ -5,9 +5,9 @@ from contextlib import suppress
 import pytest
 
 from shared.settings import Settings
-from workers.gateway import rates
+from workers.gateway.access import rates
+from workers.gateway.access.rates import Rate, Rates
 from workers.gateway.errors import ApiError
-from workers.gateway.rates import Rate, Rates
 
 SECOND = 10**9
 
