@@ -22,7 +22,7 @@ from cluster.archive import FORMAT, Manifest, Table, pack, unpack
 from cluster.record import write_private
 from shared import keys
 from shared.connections import connect
-from shared.errors import InvalidInput, Unavailable
+from shared.errors import InvalidInput, Unavailable, first_line
 from shared.schema import metadata
 from shared.settings import Settings
 
@@ -95,7 +95,7 @@ def _database(url: str) -> Iterator[psycopg.Connection[Any]]:
         with psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://", 1)) as connection:
             yield connection
     except psycopg.OperationalError as error:
-        raise Unavailable(f"PostgreSQL does not answer: {str(error).partition(chr(10))[0]}") from error
+        raise Unavailable(f"PostgreSQL does not answer: {first_line(error)}") from error
 
 
 def _save_tables(url: str, folder: Path) -> tuple[str, dict[str, Table]]:

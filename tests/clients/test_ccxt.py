@@ -245,7 +245,7 @@ def test_the_other_methods(cluster, alice, bob):
         alice.create_stop_market_order("BTC/USD", "sell", 0.1, 81),
     ]
     assert [stop["triggerPrice"] for stop in stops] == [81, 81, 81]
-    assert until(lambda: alice.fetch_l2_order_book("BTC/USD")["asks"]) == [[150, 0.3]]
+    until(lambda: alice.fetch_l2_order_book("BTC/USD")["asks"] == [[150, 0.3]])
     assert alice.fetch_order_book("BTC/USD", None, {"level": 3})["asks"] == [[150, 0.3]]
     bob.create_limit_buy_order("BTC/USD", 0.1, 150)  # a market order goes a tenth beyond the last trade at most
     until(lambda: alice.fetch_order(rests["id"])["filled"] == 0.1)
@@ -254,12 +254,8 @@ def test_the_other_methods(cluster, alice, bob):
     taken = bob.create_market_buy_order("BTC/USD", 0.2)
     until(lambda: bob.fetch_order(taken["id"])["status"] == "closed")
     assert [order["id"] for order in alice.fetch_closed_orders("BTC/USD")] == [edited["id"], rests["id"]][::-1]
-    for found in (
-        alice.fetch_deposits_withdrawals("BTC"),
-        alice.fetch_transactions("BTC"),
-        alice.fetch_deposits("BTC"),
-    ):
-        assert [(one["type"], one["amount"]) for one in found] == [("deposit", 10)]
+    for fetch in (alice.fetch_deposits_withdrawals, alice.fetch_transactions, alice.fetch_deposits):
+        until(lambda: [(one["type"], one["amount"]) for one in fetch("BTC")] == [("deposit", 10)])  # noqa: B023
     assert alice.fetch_withdrawals("BTC") == []
 
 

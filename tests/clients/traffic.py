@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -77,13 +78,13 @@ class TrafficTrader:
         self._resting: deque[str] = deque()
         self._asked: set[str] = set()
 
-    async def run(self, url: str, rate: float, seconds: float) -> None:
-        """Send ``rate`` orders a second; come back when all is answered."""
+    async def run(self, url: str, rate: float, seconds: float, may_send: Callable[[], bool]) -> None:
+        """Send ``rate`` orders a second, fewer while not ``may_send()``; come back when all is answered."""
         async with connect(url, max_size=None, compression=None) as socket:
             await socket.send(json.dumps({"type": "authenticate", **self._trader.login()}))
             assert json.loads(await socket.recv())["type"] == "authenticated"
             hearing = asyncio.create_task(self._hear(socket))
-            await self._send(socket, rate, seconds)
+            await self._send(socket, rate, seconds, may_send)
             end = time.monotonic() + ANSWER_S
             while self._asked and time.monotonic() < end:  # noqa: ASYNC110  # whoever hears takes them away
                 await asyncio.sleep(BEAT_S)
@@ -92,10 +93,10 @@ class TrafficTrader:
                 await hearing
         assert not self._asked, f"{len(self._asked)} requests have no answer: {sorted(self._asked)[:5]}"
 
-    async def _send(self, socket: ClientConnection, rate: float, seconds: float) -> None:
+    async def _send(self, socket: ClientConnection, rate: float, seconds: float, may_send: Callable[[], bool]) -> None:
         start = time.monotonic()
         while (passed := time.monotonic() - start) < seconds:
-            while self.placed < passed * rate and len(self._asked) < WAITING_MAX:
+            while self.placed < passed * rate and len(self._asked) < WAITING_MAX and may_send():
                 await self._place(socket)
             await asyncio.sleep(BEAT_S)
 
@@ -127,14 +128,20 @@ class Traffic:
         self._people = [cluster.user(USD="10000000", ETH="100000") for _ in range(2)]
         self._traders = [TrafficTrader(one, seed) for seed, one in enumerate(self._people)]
 
-    async def run(self, rate: float, seconds: float) -> None:
-        """``rate`` orders a second for so long. What rests then, goes on resting."""
-        await asyncio.gather(*(one.run(self._url, rate / len(self._traders), seconds) for one in self._traders))
+    async def run(self, rate: float, seconds: float, may_send: Callable[[], bool]) -> None:
+        """``rate`` orders a second for so long, fewer while not ``may_send()``. What rests then, goes on resting."""
+        each = rate / len(self._traders)
+        await asyncio.gather(*(one.run(self._url, each, seconds, may_send) for one in self._traders))
 
     @property
     def placed(self) -> int:
         """Orders that were sent."""
         return sum(one.placed for one in self._traders)
+
+    @property
+    def taken_up(self) -> int:
+        """Orders that were accepted. The book tells each as received or activated, but the few it refuses itself."""
+        return sum(one.answers["order_result"] for one in self._traders)
 
     @property
     def answers(self) -> Counter[str]:

@@ -17,7 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared import log
 from shared.settings import Settings
 from workers.gateway import figures
-from workers.gateway.attempts import Attempts
+from workers.gateway.access.attempts import Attempts
+from workers.gateway.access.gate import Gate
+from workers.gateway.access.keyring import KeyRing
+from workers.gateway.access.open_sockets import OpenSockets
+from workers.gateway.access.passwords import Passwords
+from workers.gateway.access.people import People
+from workers.gateway.access.rates import Rates
+from workers.gateway.access.sessions import Sessions
+from workers.gateway.access.watch import Watch
 from workers.gateway.context import BODY_MAX, Gateway
 from workers.gateway.control import Control
 from workers.gateway.description import openapi
@@ -26,20 +34,12 @@ from workers.gateway.feed.cancel_on_disconnect import CancelOnDisconnect
 from workers.gateway.feed.connection import Connection
 from workers.gateway.feed.hub import Hub
 from workers.gateway.feed.socket import FeedSocket, transport_of
-from workers.gateway.gate import Gate
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
-from workers.gateway.keyring import KeyRing
 from workers.gateway.market import Market
-from workers.gateway.open_sockets import OpenSockets
 from workers.gateway.orders import Desk
-from workers.gateway.passwords import Passwords
-from workers.gateway.people import People
-from workers.gateway.rates import Rates
 from workers.gateway.replicas import Replicas
 from workers.gateway.rest import accounts, admin, funding, keys, orders, public, service, users
-from workers.gateway.sessions import Sessions
-from workers.gateway.watch import Watch
 
 _JSON = "application/json"
 TURN = 16

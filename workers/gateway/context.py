@@ -9,21 +9,21 @@ from litestar import Request
 from shared import keys
 from shared.credentials import Scope
 from shared.settings import Settings
-from workers.gateway.auth import Caller
+from workers.gateway.access.auth import Caller
+from workers.gateway.access.gate import Gate
+from workers.gateway.access.open_sockets import OpenSockets
+from workers.gateway.access.people import People
+from workers.gateway.access.rates import Rates
+from workers.gateway.access.sessions import Sessions
+from workers.gateway.access.watch import Watch
 from workers.gateway.control import Control
 from workers.gateway.errors import ApiError, bad_request
 from workers.gateway.feed.cancel_on_disconnect import CancelOnDisconnect
 from workers.gateway.feed.hub import Hub
-from workers.gateway.gate import Gate
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
-from workers.gateway.open_sockets import OpenSockets
 from workers.gateway.orders import Desk
-from workers.gateway.people import People
-from workers.gateway.rates import Rates
 from workers.gateway.replicas import Replicas
-from workers.gateway.sessions import Sessions
-from workers.gateway.watch import Watch
 
 BODY_MAX = 64 * 1024
 

@@ -8,8 +8,10 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 
-from workers.gateway import account_bodies, order_bodies
-from workers.gateway.account_bodies import (
+from workers.gateway.book_answer import BookAnswer
+from workers.gateway.feed.description import FEED
+from workers.gateway.forms import account_bodies, order_bodies
+from workers.gateway.forms.account_bodies import (
     HaltBody,
     KeyBody,
     ModeBody,
@@ -18,10 +20,8 @@ from workers.gateway.account_bodies import (
     UserBody,
     UserChangeBody,
 )
-from workers.gateway.book_answer import BookAnswer
-from workers.gateway.feed.description import FEED
+from workers.gateway.forms.order_bodies import AmendBody, OrderBody, OrderListBody
 from workers.gateway.order_answer import OrderAnswer, OrderListAnswer
-from workers.gateway.order_bodies import AmendBody, OrderBody, OrderListBody
 from workers.gateway.products import Product
 from workers.gateway.rest.answers import ErrorAnswer
 

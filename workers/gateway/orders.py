@@ -28,7 +28,6 @@ from shared.messages import (
 )
 from shared.order_id import from_uuid, shard_of_order, to_uuid
 from workers.gateway.amending import amend_failure, has_ended
-from workers.gateway.conditions_form import check_expiry
 from workers.gateway.errors import (
     ApiError,
     bad_request,
@@ -37,13 +36,14 @@ from workers.gateway.errors import (
     product_not_found,
     refusal,
 )
+from workers.gateway.forms.conditions_form import check_expiry
+from workers.gateway.forms.json_input import choice_field
+from workers.gateway.forms.order_form import client_id, read_amend, read_order
+from workers.gateway.forms.order_list_form import check_expiries, check_market, read_order_list
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
-from workers.gateway.json_input import choice_field
 from workers.gateway.known_orders import KnownOrder
 from workers.gateway.order_answer import OrderAnswer, OrderListAnswer, order_answer
-from workers.gateway.order_form import client_id, read_amend, read_order
-from workers.gateway.order_list_form import check_expiries, check_market, read_order_list
 from workers.gateway.replicas import Replicas
 
 CANCEL_WAIT_S = 1.0
@@ -184,7 +184,7 @@ class Desk:
     async def catch_up(self, account: int) -> None:
         """Come to know what another gateway, if there is one, has answered the account. Raises ``ApiError`` 503."""
         self._replicas.require()
-        if self._gateways > 1:
+        if self._gateways > 1 or not self._replicas.is_alone:
             await self._replicas.catch_up(keys.shard_of(account, self._shards))
 
     async def _find_by_id(self, account: int, number: int) -> KnownOrder:

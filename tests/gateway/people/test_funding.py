@@ -7,7 +7,7 @@ import pytest
 
 from tests.gateway.browser import wait_until
 from workers.gateway.errors import ApiError
-from workers.gateway.transfer_form import Transfer, check_deposit, read_transfer
+from workers.gateway.forms.transfer_form import Transfer, check_deposit, read_transfer
 
 SCALES = {"USD": 10, "BTC": 8}
 DEPOSITS = ("/deposits", "/deposits/payment-method", "/deposits/coinbase-account")

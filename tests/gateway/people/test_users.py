@@ -13,7 +13,7 @@ from shared.credentials import set_password
 from shared.passwords import Hasher
 from shared.schema import users
 from tests.gateway.browser import PASSWORD, wait_until
-from workers.gateway.sessions import hash_of
+from workers.gateway.access.sessions import hash_of
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from workers.gateway.auth import Caller, claim_of_message
+from workers.gateway.access.auth import Caller, claim_of_message
+from workers.gateway.access.open_sockets import NOT_ALLOWED
+from workers.gateway.access.rates import Rate
 from workers.gateway.context import Gateway
 from workers.gateway.errors import ApiError, unauthorized, unavailable
 from workers.gateway.feed import order_entry
@@ -24,9 +26,7 @@ from workers.gateway.feed.subscriptions import (
     read_end,
     read_wishes,
 )
-from workers.gateway.json_input import decode_object, is_text
-from workers.gateway.open_sockets import NOT_ALLOWED
-from workers.gateway.rates import Rate
+from workers.gateway.forms.json_input import decode_object, is_text
 from workers.gateway.render import account_uuid, user_uuid
 
 SUBSCRIBE_WAIT_S = 10.0

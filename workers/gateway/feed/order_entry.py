@@ -16,7 +16,7 @@ from workers.gateway.feed.messages import Message, error, frame
 from workers.gateway.feed.session import UNDER_WAY_MAX, Session
 from workers.gateway.feed.socket import FeedSocket
 from workers.gateway.feed.subscriptions import INVALID, FeedError
-from workers.gateway.json_input import is_text, narrowing_field, refuse_unknown, text_field
+from workers.gateway.forms.json_input import is_text, narrowing_field, refuse_unknown, text_field
 from workers.gateway.orders import Desk
 
 ID_CHARS_MAX = 128

@@ -6,15 +6,15 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
+from workers.gateway.access.rates import Rate
 from workers.gateway.errors import ApiError
 from workers.gateway.feed.socket import GRACE_S, TRANSPORT
-from workers.gateway.rates import Rate
 
 SLICE_BYTES = 8 * 1024
 """Looked at in one go. A read may bring 30 times as much, and if all of that is tiny frames, half a second of work."""
-FRAMES_A_SECOND = 100
-FRAMES_BURST_S = 20
-"""Pings, pongs and pieces of messages of one client: they cost as much as messages do, which are counted elsewhere."""
+FRAMES_A_SECOND = 5_000
+"""Pings, pongs and pieces of messages of one client, 10 us each. Messages are counted elsewhere. So many because there
+are clients that ping with each message they hear, such as cbpro, and in a storm those are thousands."""
 PIECES_MAX = 1000
 """Frames of one message. Empty ones would never make it too long."""
 
@@ -28,7 +28,7 @@ class FeedProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unread = b""
-        self._frames_seen = Rate("Frame", FRAMES_A_SECOND, FRAMES_BURST_S)
+        self._frames_seen = Rate("Frame", FRAMES_A_SECOND)
 
     def data_received(self, data: bytes) -> None:
         """Look at what came, up to the next message; at the rest when the application has asked for more."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 import msgspec
 
 from shared.errors import MatchboxError
-from workers.gateway.json_input import is_text
+from workers.gateway.forms.json_input import is_text
 
 WITH_PRODUCTS = ("full", "level2", "level2_batch", "matches", "ticker", "ticker_batch", "user", "heartbeat")
 BALANCE = "balance"

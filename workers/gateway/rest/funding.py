@@ -9,10 +9,10 @@ from shared.messages import Duplicate, Rejected, TransferRequest
 from shared.schema import movements
 from workers.gateway.context import Gateway
 from workers.gateway.errors import bad_request, refusal, unavailable
-from workers.gateway.json_input import decode_object
+from workers.gateway.forms.json_input import decode_object
+from workers.gateway.forms.transfer_form import Transfer, check_deposit, read_transfer
 from workers.gateway.paging import Page
 from workers.gateway.rest.answers import NewTransferAnswer, new_transfer_answer
-from workers.gateway.transfer_form import Transfer, check_deposit, read_transfer
 from workers.ledger.accounts import Balance
 
 _NOTHING = Balance()

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Response, delete, get, post
 
 from workers.gateway.context import Gateway
-from workers.gateway.json_input import decode_object, refuse_unknown, text_field, texts_field
+from workers.gateway.forms.json_input import decode_object, refuse_unknown, text_field, texts_field
 from workers.gateway.rest.account_answers import KeyAnswer, NewKeyAnswer, key_answer, new_key_answer
 from workers.gateway.rest.users import SECRET, SIGNED, AnyRequest
 

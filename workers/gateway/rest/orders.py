@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement
 from shared.schema import orders as orders_table
 from workers.gateway.context import Gateway
 from workers.gateway.errors import bad_request
-from workers.gateway.json_input import decode_object
+from workers.gateway.forms.json_input import decode_object
+from workers.gateway.forms.times import end_ns, time_ns
 from workers.gateway.known_orders import KnownOrder
 from workers.gateway.order_answer import OrderAnswer, OrderListAnswer
 from workers.gateway.paging import Page
@@ -28,7 +29,6 @@ from workers.gateway.rest.query import (
     refuse_misread,
     side_of,
 )
-from workers.gateway.times import end_ns, time_ns
 
 _STATUSES = {
     "open": frozenset({"open"}),

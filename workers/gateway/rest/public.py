@@ -7,9 +7,11 @@ import msgspec
 from litestar import Response, get
 from litestar.params import Parameter
 
+from shared.instants import SECOND_NS, iso
 from workers.gateway.book_answer import BookAnswer
 from workers.gateway.context import Gateway
 from workers.gateway.errors import ApiError, bad_request, unavailable
+from workers.gateway.forms.times import time_ns
 from workers.gateway.history import AWAY, Candle
 from workers.gateway.market import Market, Trade
 from workers.gateway.paging import Page
@@ -21,7 +23,7 @@ from workers.gateway.products import (
     product_answer,
     product_answers,
 )
-from workers.gateway.render import SECOND_NS, Texts, iso
+from workers.gateway.render import Texts
 from workers.gateway.rest.answers import (
     StatsAnswer,
     TickerAnswer,
@@ -32,7 +34,6 @@ from workers.gateway.rest.answers import (
     trade_answer,
 )
 from workers.gateway.rest.query import After, Before, End, Limit, Start, page_of
-from workers.gateway.times import time_ns
 
 CANDLES_MAX = 300
 HOUR_S = 3600

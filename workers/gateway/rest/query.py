@@ -7,7 +7,7 @@ from typing import Annotated
 from litestar.params import Parameter
 
 from workers.gateway.errors import bad_request, product_not_found
-from workers.gateway.json_input import decode_object, narrowing_field, refuse_unknown
+from workers.gateway.forms.json_input import decode_object, narrowing_field, refuse_unknown
 from workers.gateway.paging import LIMIT_MAX, Page, cursor_of
 
 Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MAX, description="items a page")]

@@ -4,11 +4,11 @@ from typing import Any
 
 from litestar import Request, Response, delete, get, post
 
+from workers.gateway.access.sessions import check_origin, csrf_token
 from workers.gateway.context import Gateway, read_body
 from workers.gateway.errors import bad_request
-from workers.gateway.json_input import decode_object, refuse_unknown, text_field
+from workers.gateway.forms.json_input import decode_object, refuse_unknown, text_field
 from workers.gateway.rest.account_answers import SelfAnswer, UserAnswer, session_user_answer, user_fields
-from workers.gateway.sessions import check_origin, csrf_token
 
 _TAGS = ["users"]
 SIGNED: list[dict[str, list[str]]] = [{"key": []}]

@@ -1,0 +1,1 @@
+"""What clients send: JSON read strictly, with a sentence for each field that does not fit."""
