@@ -1,5 +1,6 @@
 """``python -m tests.processes.crash``: strike a real exchange at every label, with a progress bar and a table."""
 
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -9,13 +10,18 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.processes.crash import lanes, nursery, points, zombies
+from tests.processes.crash import full, lanes, nursery, points, power, supervisors, zombies
 from tests.processes.crash.report import Group, show, totals
 
 Advance = Callable[[int], None]
 GROUPS: dict[str, tuple[int, Callable[[Group, int, int, Advance], None]]] = {
     "machines and pusher": (len(points.MACHINE) + len(points.PUSHER), lanes.strike_workers),
     "zombies": (1, zombies.strike_zombies),
+    "servers": (3, power.strike_servers),
+    "everysec": (1, power.strike_everysec),
+    "full": (3, full.strike_full),
+    "supervisors": (len(points.SUPERVISOR), supervisors.strike_supervisors),
+    "whole cluster": (len(points.SUPERVISOR), supervisors.strike_whole_clusters),
     "gateways": (len(points.GATEWAY), lanes.strike_gateways),
 }
 """Name -> (labels, what strikes at each of them ``count`` times)."""
@@ -34,7 +40,10 @@ def main(faults: int, seed: int, names: tuple[str, ...]) -> None:
         for name in names or GROUPS:
             labels, strike = GROUPS[name]
             task, began, group = bar.add_task(name, total=labels * faults), time.monotonic(), Group(name)
-            strike(group, faults, seed, lambda count, task=task: bar.advance(task, count))
+            try:
+                strike(group, faults, seed, functools.partial(bar.advance, task))
+            except AssertionError as error:  # what was waited for did not come
+                group.problems.append(str(error))
             group.seconds = round(time.monotonic() - began, 1)
             group.rows.sort(key=lambda row: row.label)
             groups.append(group)

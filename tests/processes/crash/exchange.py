@@ -3,7 +3,7 @@
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ from sqlalchemy import select
 
 import migrations
 from cluster.observer import lease_of
+from cluster.standing import RolledBack, check_standing
 from shared import keys
+from shared.connections import open_database
 from shared.order_id import to_uuid
 from shared.schema import orders
 from shared.settings import Settings
 from tests import harness
 from tests.processes.crash.nursery import Baby, Fault
-from tests.processes.crash.report import Row
+from tests.processes.crash.report import Group
 from tests.processes.running import Load
 from tests.servers import PostgreSQL, Valkey
 from workers.audit.run import audit
@@ -33,22 +35,20 @@ READY_S = 30.0
 class Trader(Load):
     """Trades, and knows when what was promised."""
 
-    def __init__(self, exchange: "Exchange", seed: int) -> None:
-        super().__init__(exchange, seed)  # type: ignore[arg-type]  # all it wants is settings
-        exchange.deposit(self.account, "ETH", "1000")
+    def __init__(self, place: "Place", seed: int, symbols: tuple[str, ...]) -> None:
+        self.symbols = symbols
+        super().__init__(place, seed)  # type: ignore[arg-type]  # all it wants is ``attached``
         self.placed: list[tuple[float, str, str]] = []
         """When an order was acknowledged (``time.monotonic``), its client id and its order id."""
         self.canceled: list[tuple[float, str]] = []
         """The same of cancels, and the order id."""
-        self.refusals: list[str] = []
-        """What the 503s said."""
 
     def run(self) -> None:
         """Trade until told to stop."""
-        symbols, dice = [one.symbol for one in INSTRUMENTS], self._random
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.settings.port}", timeout=10) as client:
+        dice = self._random
+        with self.open_client() as client:
             while not self.stopping.is_set():
-                self._order(client, dice.choice(symbols))
+                self._order(client, dice.choice(self.symbols))
                 if dice.random() < 0.4 and self.placed:
                     order_id = dice.choice(self.placed[-50:])[2]
                     answer = self._request(client, "DELETE", f"/orders/{order_id}", b"", once=True)
@@ -66,6 +66,14 @@ class Trader(Load):
             self.placed.append((time.monotonic(), client_id, answer["id"]))
 
 
+class Window(msgspec.Struct):
+    """From a fault at ``label`` to the next one (``time.monotonic``)."""
+
+    label: str
+    since: float
+    until: float = float("inf")
+
+
 class Kept(msgspec.Struct):
     """What became of what was promised: the times of acknowledgement, and of those that were lost or doubled."""
 
@@ -75,18 +83,74 @@ class Kept(msgspec.Struct):
     problems: list[str] = []
     violations: int = 0
 
-    def count(self, row: Row, since: float = 0.0, until: float = float("inf")) -> None:
-        """Add what was acknowledged within that time."""
-        for figure, times in (
-            ("acknowledged", self.acknowledged), ("lost", self.lost), ("doubled", self.doubled)
-        ):  # fmt: skip
-            setattr(row, figure, getattr(row, figure) + sum(since <= at < until for at in times))
+    def count(self, group: Group, windows: Iterable[Window]) -> None:
+        """Add to each label's row what was acknowledged while its faults were made and mended."""
+        for one in windows:
+            row = group.row(one.label)
+            for figure, times in (
+                ("acknowledged", self.acknowledged), ("lost", self.lost), ("doubled", self.doubled)
+            ):  # fmt: skip
+                within = sum(one.since <= at < one.until for at in times)
+                setattr(row, figure, getattr(row, figure) + within)
 
 
-class Exchange:
+class Place:
+    """Where traders trade."""
+
+    def __init__(self) -> None:
+        self.traders: list[Trader] = []
+
+    def attached(self) -> Settings:
+        """What a trader has to know: where the servers and the gateway are."""
+        raise NotImplementedError
+
+    def standing(self) -> str:
+        """How all workers are, for people."""
+        raise NotImplementedError
+
+    def acknowledged(self) -> int:
+        """Orders and cancels so far."""
+        return sum(len(one.placed) + len(one.canceled) for one in self.traders)
+
+    def wait_for_trade(self, more: int = 5, timeout_s: float = READY_S) -> None:
+        """Wait until so many more requests are acknowledged."""
+        before = self.acknowledged()
+        try:
+            wait_until(lambda: self.acknowledged() >= before + more, "trading goes on", timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.standing()}") from None
+
+    def finish(self) -> None:
+        """Let the traders stop."""
+        for one in self.traders:
+            one.stopping.set()
+        for one in self.traders:
+            one.join(10)
+
+    def check(self) -> Kept:
+        """Compare what was promised with what PostgreSQL has, and audit. All workers must run, nobody trade."""
+        kept = Kept(problems=[problem for one in self.traders for problem in one.problems])
+        report = audit(self.attached())
+        kept.violations = sum(report.violated.values())
+        kept.problems += [str(one) for one in report.violations] + report.notes
+        database = open_database(self.attached().database_url)
+        with database.connect() as connection:
+            for trader in self.traders:
+                rows = connection.execute(
+                    select(orders.c.client_id, orders.c.order_id, orders.c.done_reason).where(
+                        orders.c.account == trader.account
+                    )
+                ).all()
+                _compare(trader, [tuple(row) for row in rows], kept)
+        database.dispose()
+        return kept
+
+
+class Exchange(Place):
     """Servers, settings and processes. Names are as in the beats: ``engine:BTC-USD``."""
 
     def __init__(self, valkey: Valkey, postgresql: PostgreSQL, **changes: Any) -> None:
+        super().__init__()
         self.valkey, self.postgresql = valkey, postgresql
         free = dict.fromkeys(("private_rate", "cancel_rate", "public_rate"), 0)
         quick = {"lease_ms": 500, "snapshot_every": 15, "log_keep": 1000, "slow_delay_ms": 5, "log_level": "warning"}
@@ -96,7 +160,6 @@ class Exchange:
         self.settings: Settings = self._cluster.settings
         self.folder = self.settings.data_dir
         self.client = self._cluster.client
-        self.traders: list[Trader] = []
 
     @property
     def names(self) -> list[str]:
@@ -108,14 +171,31 @@ class Exchange:
         """What a trader wants to know."""
         return self.settings
 
+    def start_postgresql(self) -> None:
+        """Start it again after kill -9; its children may still be about to notice."""
+        end = time.monotonic() + READY_S
+        while True:
+            try:
+                self.postgresql.start()
+            except RuntimeError:
+                assert time.monotonic() < end, "PostgreSQL does not come back"
+                time.sleep(0.05)
+            else:
+                return
+
+    def refusal(self) -> str:
+        """Why a start would be refused: what Redis has lost; "" if it would not."""
+        with self._cluster.database.connect() as connection:
+            try:
+                check_standing(self.client, connection)
+            except RolledBack as error:
+                return str(error)
+        return ""
+
     def sign_of(self, name: str) -> dict[str, Any]:
         """The last sign of life of a worker; empty if there is none."""
         found: dict[str, Any] = msgspec.json.decode(self.client.get(keys.beat(name)) or b"{}")
         return found
-
-    def deposit(self, account: int, currency: str, amount: str) -> None:
-        """Give an account money."""
-        self._cluster.deposit(account, currency, amount)
 
     def start(self, name: str, fault: Fault | None = None) -> Baby:
         """Start a worker."""
@@ -145,22 +225,10 @@ class Exchange:
 
     def trade(self, count: int) -> None:
         """Let ``count`` traders begin."""
-        new = [Trader(self, len(self.traders) + seed) for seed in range(count)]
-        self.traders += new
-        for one in new:
-            one.start()
-
-    def acknowledged(self) -> int:
-        """Orders and cancels so far."""
-        return sum(len(one.placed) + len(one.canceled) for one in self.traders)
-
-    def wait_for_trade(self, more: int = 5, timeout_s: float = READY_S) -> None:
-        """Wait until so many more requests are acknowledged."""
-        before = self.acknowledged()
-        try:
-            wait_until(lambda: self.acknowledged() >= before + more, "trading goes on", timeout_s)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.standing()}") from None
+        for seed in range(count):
+            trader = Trader(self, seed, tuple(one.symbol for one in INSTRUMENTS))
+            self.traders.append(trader)
+            trader.start()
 
     def standing(self) -> str:
         """How all workers are, for people."""
@@ -176,29 +244,6 @@ class Exchange:
     def log_of(self, name: str) -> Path:
         """What the lives of a worker have written."""
         return self.folder / f"{name.replace(':', '-')}.log"
-
-    def finish(self) -> None:
-        """Let the traders stop."""
-        for one in self.traders:
-            one.stopping.set()
-        for one in self.traders:
-            one.join(10)
-
-    def check(self) -> Kept:
-        """Compare what was promised with what PostgreSQL has, and audit. All workers must run, nobody trade."""
-        kept = Kept(problems=[problem for one in self.traders for problem in one.problems])
-        report = audit(self.settings)
-        kept.violations = sum(report.violated.values())
-        kept.problems += [str(one) for one in report.violations] + report.notes
-        with self._cluster.database.connect() as connection:
-            for trader in self.traders:
-                rows = connection.execute(
-                    select(orders.c.client_id, orders.c.order_id, orders.c.done_reason).where(
-                        orders.c.account == trader.account
-                    )
-                ).all()
-                _compare(trader, [tuple(row) for row in rows], kept)
-        return kept
 
     def close(self) -> None:
         """Let go of everything but the servers."""
@@ -234,9 +279,9 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = READY
 
 
 @contextlib.contextmanager
-def exchange(valkey: Valkey, **changes: Any) -> Iterator[Exchange]:
-    """An exchange on ``valkey`` and a PostgreSQL of its own, which both go with it."""
-    postgresql = PostgreSQL()
+def exchange(valkey: Valkey, postgresql: PostgreSQL | None = None, **changes: Any) -> Iterator[Exchange]:
+    """An exchange on these servers, which go with it."""
+    postgresql = postgresql or PostgreSQL()
     try:
         valkey.start()
         postgresql.start()

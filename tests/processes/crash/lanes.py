@@ -7,13 +7,11 @@ import random
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
-import msgspec
-
-from tests.processes.crash.exchange import DURABLE, Exchange, Kept, exchange, wait_until
+from tests.processes.crash.exchange import DURABLE, Exchange, Kept, Place, Window, exchange
 from tests.processes.crash.nursery import Baby, Fault
 from tests.processes.crash.points import GATEWAY, MACHINE, PUSHER, Point, point_of
 from tests.processes.crash.report import Group
@@ -25,15 +23,6 @@ TRIES_MAX = 15
 LEASE_ENDS = 0.1
 """Share of deaths after which nobody frees the lease: the successor waits until it ends."""
 Advance = Callable[[int], None]
-
-
-class Window(msgspec.Struct):
-    """From the birth of a process that was to die at ``label`` to the next one's."""
-
-    lane: str
-    label: str
-    since: float
-    until: float = float("inf")
 
 
 class Lane:
@@ -50,6 +39,11 @@ class Lane:
         self._dice = dice
         self._was_nudged = False
         self._tries = 0
+
+    @property
+    def kind(self) -> str:
+        """Which machine or worker it is."""
+        return self.name.partition(":")[0]
 
     @property
     def fault(self) -> Fault | None:
@@ -87,7 +81,7 @@ class Lane:
         fault, code = self.fault, self.baby.process.exitcode
         if fault is None or code != -signal.SIGKILL or "reached" not in self.baby.told():
             label = fault.label if fault else "no fault"
-            self.problems.append(f"{self.name} ended by itself ({code}) at \"{label}\": {self.baby.last_words()}")
+            self.problems.append(f'{self.name} ended by itself ({code}) at "{label}": {self.baby.last_words()}')
         reached = fault is not None and code == -signal.SIGKILL
         if reached and fault is not None:
             self.faults.append(fault.label)
@@ -119,7 +113,7 @@ class Lane:
         fault = None
         if label is not None:
             fault = Fault(label, self._dice.randint(1, point_of(self.name, label).passes))
-            self.windows.append(Window(self.name, label, now))
+            self.windows.append(Window(f"{self.kind}: {label}", now))
         self._was_nudged = False
         self.baby = self._place.start(self.name, fault)
 
@@ -147,7 +141,34 @@ def _strike(group: Group, todo: dict[str, dict[str, Point]], count: int, seed: i
             one.baby.end()
 
 
-def tell_of_end(group: Group, place: Exchange) -> Kept:
+def strike_one_by_one(
+    group: Group,
+    place: Place,
+    blows: Mapping[str, Callable[[], None]],
+    count: int,
+    dice: random.Random,
+    advance: Advance,
+) -> Kept:
+    """Deal each blow ``count`` times, in any order; trade goes on after each. The end of the trading."""
+    order = [label for label in blows for _ in range(count)]
+    dice.shuffle(order)
+    windows: list[Window] = []
+    for label in order:
+        if windows:
+            windows[-1].until = time.monotonic()
+        windows.append(Window(label, time.monotonic()))
+        time.sleep(dice.random() * 0.1)
+        blows[label]()
+        group.row(label).faults += 1
+        place.wait_for_trade(3)
+        advance(1)
+    place.wait_for_trade(20)
+    kept = tell_of_end(group, place)
+    kept.count(group, windows)
+    return kept
+
+
+def tell_of_end(group: Group, place: Place) -> Kept:
     """End the trading; what became of it, and the audit."""
     place.finish()
     kept = place.check()
@@ -186,9 +207,6 @@ def _tell(group: Group, lanes: list[Lane], kept: Kept) -> None:
     """The figures by label: an acknowledged request counts where somebody was about to die."""
     group.problems += [problem for lane in lanes for problem in lane.problems]
     for lane in lanes:
-        kind = lane.name.partition(":")[0]
         for label in lane.faults:
-            group.row(f"{kind}: {label}").faults += 1
-        for window in lane.windows:
-            row = group.row(f"{kind}: {window.label}")
-            kept.count(row, window.since, window.until)
+            group.row(f"{lane.kind}: {label}").faults += 1
+        kept.count(group, lane.windows)

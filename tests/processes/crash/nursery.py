@@ -29,6 +29,10 @@ HURRY = {"workers.runtime": {"BEAT_S": 0.1, "TRIM_S": 0.05, "RETRY_S": 0.05}, "w
 """Constants of the product that are smaller here: else hardly a process would live to trim, or to try again."""
 
 
+ENTRIES = {"supervisor": "cluster.background", "fakes": "tests.processes.crash.fakes"}
+"""Modules of those that are no workers."""
+
+
 class Fault(msgspec.Struct):
     """What a process shall do to itself: at ``label``, the ``passes``-th time, get the signal ``number``."""
 
@@ -84,7 +88,7 @@ class Baby:
         os.kill(self.pid, number)
 
     def end(self) -> None:
-        """kill -9, and wait for the end."""
+        """Kill -9, and wait for the end."""
         self.process.kill()
         self.process.join()
         self.close()
@@ -126,8 +130,8 @@ def _live(name: str, environment: dict[str, str], fault: Fault | None, log: str,
             _be_witness(tells)
         arm(point_of(name, fault.label), fault.passes, lambda: _strike(fault, tells))
     kind, _, argument = name.partition(":")
-    sys.argv = [f"workers.{kind}", *([argument] if argument else [])]
-    entry = importlib.import_module(f"workers.{kind}.__main__")
+    sys.argv = [kind, *([argument] if argument else [])]
+    entry = importlib.import_module(ENTRIES.get(kind, f"workers.{kind}.__main__"))
     (entry.main if hasattr(entry, "main") else entry.run)()
 
 

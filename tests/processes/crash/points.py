@@ -93,7 +93,7 @@ SUPERVISOR = {
     "servers stopped": Point("cluster.shutdown:Shutdown.stop_servers", counts=always, nudge=_TERM, passes=1),
 }
 
-POINTS = {"machine": MACHINE, "pusher": PUSHER, "gateway": GATEWAY, "supervisor": SUPERVISOR}
+POINTS = {"machine": MACHINE, "pusher": PUSHER, "gateway": GATEWAY, "supervisor": SUPERVISOR, "fakes": SUPERVISOR}
 
 
 def point_of(name: str, label: str) -> Point:
@@ -180,5 +180,5 @@ def _halving(function: Callable[..., Any], reached: Strike) -> Callable[..., Any
 
 
 def kill_oneself() -> None:
-    """kill -9 of the own process."""
+    """Kill -9 of the own process."""
     os.kill(os.getpid(), 9)

@@ -63,7 +63,7 @@ class Totals(msgspec.Struct):
     stale: int
     violations: int
     problems: int
-    skipped: list[str]
+    notes: list[str]
     seconds: float
 
 
@@ -77,7 +77,7 @@ def totals(groups: Iterable[Group], seconds: float) -> Totals:
         faults={f"{group.name}: {row.label}": row.faults for group in known for row in group.rows},
         violations=sum(group.violations for group in known),
         problems=sum(len(group.problems) for group in known),
-        skipped=[note for group in known for note in group.notes],
+        notes=[note for group in known for note in group.notes],
         seconds=round(seconds, 1),
         **sums,
     )

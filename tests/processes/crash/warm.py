@@ -8,7 +8,6 @@ import gc
 import psycopg
 import sqlalchemy.dialects.postgresql.psycopg
 import uvicorn.protocols.http.httptools_impl
-import uvicorn.protocols.websockets.websockets_impl
 import uvloop
 
 import cluster.background
@@ -23,7 +22,7 @@ from workers.gateway.app import create_app, create_gateway
 
 MODULES = (
     cluster.background, psycopg, sqlalchemy.dialects.postgresql.psycopg, uvicorn.protocols.http.httptools_impl,
-    uvicorn.protocols.websockets.websockets_impl, uvloop, workers.engine.__main__, workers.gateway.__main__,
+    uvloop, workers.engine.__main__, workers.gateway.__main__,
     workers.ledger.__main__, workers.pusher.__main__,
 )  # fmt: skip
 
