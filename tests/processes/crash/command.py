@@ -13,18 +13,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.processes.crash import full, lanes, nursery, points, power, supervisors, zombies
 from tests.processes.crash.report import Group, show, totals
 
-Advance = Callable[[int], None]
-GROUPS: dict[str, tuple[int, Callable[[Group, int, int, Advance], None]]] = {
+Strike = Callable[[Group, int, int, Callable[[int], None]], None]
+GROUPS: dict[str, tuple[float, Strike]] = {
     "machines and pusher": (len(points.MACHINE) + len(points.PUSHER), lanes.strike_workers),
-    "zombies": (1, zombies.strike_zombies),
+    "gateways": (len(points.GATEWAY), lanes.strike_gateways),
+    "zombies": (sum(map(len, zombies.STOPS.values())) / 4, zombies.strike_zombies),
     "servers": (3, power.strike_servers),
     "everysec": (1, power.strike_everysec),
     "full": (3, full.strike_full),
     "supervisors": (len(points.SUPERVISOR), supervisors.strike_supervisors),
     "whole cluster": (len(points.SUPERVISOR), supervisors.strike_whole_clusters),
-    "gateways": (len(points.GATEWAY), lanes.strike_gateways),
 }
-"""Name -> (labels, what strikes at each of them ``count`` times)."""
+"""Name -> (how much of the progress bar N is, and what strikes N times at each label)."""
 
 
 @click.command()
@@ -38,8 +38,8 @@ def main(faults: int, seed: int, names: tuple[str, ...]) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         for name in names or GROUPS:
-            labels, strike = GROUPS[name]
-            task, began, group = bar.add_task(name, total=labels * faults), time.monotonic(), Group(name)
+            share, strike = GROUPS[name]
+            task, began, group = bar.add_task(name, total=share * faults), time.monotonic(), Group(name)
             try:
                 strike(group, faults, seed, functools.partial(bar.advance, task))
             except AssertionError as error:  # what was waited for did not come

@@ -21,7 +21,7 @@ from shared.order_id import to_uuid
 from shared.schema import orders
 from shared.settings import Settings
 from tests import harness
-from tests.processes.crash.nursery import Baby, Fault
+from tests.processes.crash.nursery import Child, Fault
 from tests.processes.crash.report import Group
 from tests.processes.running import Load
 from tests.servers import PostgreSQL, Valkey
@@ -141,7 +141,7 @@ class Place:
                         orders.c.account == trader.account
                     )
                 ).all()
-                _compare(trader, [tuple(row) for row in rows], kept)
+                compare(trader.placed, trader.canceled, [tuple(row) for row in rows], kept)
         database.dispose()
         return kept
 
@@ -152,6 +152,7 @@ class Exchange(Place):
     def __init__(self, valkey: Valkey, postgresql: PostgreSQL, **changes: Any) -> None:
         super().__init__()
         self.valkey, self.postgresql = valkey, postgresql
+        self._children: list[Child] = []
         free = dict.fromkeys(("private_rate", "cancel_rate", "public_rate"), 0)
         quick = {"lease_ms": 500, "snapshot_every": 15, "log_keep": 1000, "slow_delay_ms": 5, "log_level": "warning"}
         self._cluster = harness.Cluster(
@@ -197,9 +198,12 @@ class Exchange(Place):
         found: dict[str, Any] = msgspec.json.decode(self.client.get(keys.beat(name)) or b"{}")
         return found
 
-    def start(self, name: str, fault: Fault | None = None) -> Baby:
+    def start(self, name: str, fault: Fault | None = None) -> Child:
         """Start a worker."""
-        return Baby(name, self.settings, fault, self.log_of(name))
+        self._children = [one for one in self._children if not one.is_closed]
+        child = Child(name, self.settings, fault, self.log_of(name))
+        self._children.append(child)
+        return child
 
     def free_lease(self, name: str) -> None:
         """What the supervisor does for a successor when it has seen a worker die."""
@@ -207,14 +211,14 @@ class Exchange(Place):
             self.client.hset(lease[0], mapping={"owner": "", "lease": "0"})
             self.client.publish(lease[1], "released")
 
-    def open(self) -> dict[str, Baby]:
+    def open(self) -> dict[str, Child]:
         """A first life of each worker; the instruments, and money for nobody yet. Returns when a gateway answers."""
         self.client.set(keys.SHARDS, self.settings.shards)
-        babies = {name: self.start(name) for name in self.names}
+        children = {name: self.start(name) for name in self.names}
         for instrument in INSTRUMENTS:
             self._cluster.configure(instrument)
         wait_until(lambda: self.answers("/products"), "a gateway answers")
-        return babies
+        return children
 
     def answers(self, path: str) -> bool:
         """Whether a gateway does."""
@@ -246,25 +250,33 @@ class Exchange(Place):
         return self.folder / f"{name.replace(':', '-')}.log"
 
     def close(self) -> None:
-        """Let go of everything but the servers."""
+        """End everything but the servers."""
         self.finish()
+        for child in self._children:
+            child.end()
         self._cluster.close()
 
 
-def _compare(trader: Trader, rows: Sequence[tuple[str, int, str | None]], kept: Kept) -> None:
+def compare(
+    placed: Sequence[tuple[float, str, str]],
+    canceled: Sequence[tuple[float, str]],
+    rows: Sequence[tuple[str, int, str]],
+    kept: Kept,
+) -> None:
+    """Look for what one trader was promised in its rows: (client id, order id, why it is done, "" if it is open)."""
     have: dict[str, list[str]] = {}
     reasons = {}
     for client_id, number, reason in rows:
         have.setdefault(client_id, []).append(to_uuid(number))
         reasons[to_uuid(number)] = reason
-    for at, client_id, order_id in trader.placed:
+    for at, client_id, order_id in placed:
         kept.acknowledged.append(at)
         found = have.get(client_id, [])
         if order_id not in found:
             kept.lost.append(at)
         if len(found) > 1:
             kept.doubled.append(at)
-    for at, order_id in trader.canceled:
+    for at, order_id in canceled:
         kept.acknowledged.append(at)
         if not reasons.get(order_id):
             kept.lost.append(at)

@@ -88,7 +88,7 @@ def strike_full(group: Group, count: int, seed: int, advance: Advance) -> None:
 def _strike(
     group: Group, place: Exchange, disks: dict[str, Path], count: int, dice: random.Random, advance: Advance
 ) -> None:
-    babies = place.open()
+    place.open()
     place.trade(TRADERS)
     place.wait_for_trade()
     blows: dict[str, Callable[[], None]] = {"Valkey: maxmemory reached": lambda: _no_memory(place)}
@@ -96,8 +96,6 @@ def _strike(
         blows["Valkey: disk full"] = lambda: _no_disk_for_valkey(place, disks["Valkey"])
         blows["PostgreSQL: disk full"] = lambda: _no_disk_for_postgresql(place, disks["PostgreSQL"])
     strike_one_by_one(group, place, blows, count, dice, advance)
-    for baby in babies.values():
-        baby.end()
 
 
 def _no_memory(place: Exchange) -> None:

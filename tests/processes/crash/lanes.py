@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 
 from tests.processes.crash.exchange import DURABLE, Exchange, Kept, Place, Window, exchange
-from tests.processes.crash.nursery import Baby, Fault
+from tests.processes.crash.nursery import Child, Fault
 from tests.processes.crash.points import GATEWAY, MACHINE, PUSHER, Point, point_of
 from tests.processes.crash.report import Group
 from tests.servers import Valkey
@@ -20,6 +20,7 @@ from tests.servers import Valkey
 TRADERS = 6
 NUDGE_S = 0.05
 TRIES_MAX = 15
+PROBLEMS_MAX = 3
 LEASE_ENDS = 0.1
 """Share of deaths after which nobody frees the lease: the successor waits until it ends."""
 Advance = Callable[[int], None]
@@ -28,9 +29,9 @@ Advance = Callable[[int], None]
 class Lane:
     """One worker after another under one name."""
 
-    def __init__(self, name: str, baby: Baby, labels: "deque[str]", place: Exchange, dice: random.Random) -> None:
+    def __init__(self, name: str, child: Child, labels: "deque[str]", place: Exchange, dice: random.Random) -> None:
         self.name = name
-        self.baby = baby
+        self.child = child
         self.windows: list[Window] = []
         self.problems: list[str] = []
         self.faults: list[str] = []
@@ -48,26 +49,31 @@ class Lane:
     @property
     def fault(self) -> Fault | None:
         """What the present process is to do."""
-        return self.baby.fault
+        return self.child.fault
 
     @property
     def is_done(self) -> bool:
         """Whether nobody has to die any more."""
-        return self.fault is None and not self._labels
+        return self.fault is None and (not self._labels or self._is_broken)
+
+    @property
+    def _is_broken(self) -> bool:
+        """Whether so much went wrong that to go on would only repeat it."""
+        return len(self.problems) >= PROBLEMS_MAX
 
     def look(self) -> int:
         """Do what is to be done now. Answers how many faults there were."""
-        if self.baby.has_ended():
+        if self.child.has_ended():
             return self._bury()
         if self.fault is None:
-            if self._labels:
-                self.baby.end()
-                self._follow(self._labels.popleft())
+            if not self.is_done:
+                self.child.end()
+                self._follow(self._next())
             return 0
-        age, point = time.monotonic() - self.baby.started_at, point_of(self.name, self.fault.label)
+        age, point = time.monotonic() - self.child.started_at, point_of(self.name, self.fault.label)
         if point.nudge and age > NUDGE_S and not self._was_nudged and self._runs():
             self._was_nudged = True
-            self.baby.send_signal(point.nudge)
+            self.child.send_signal(point.nudge)
         if age > point.life_s:
             self._despair()
         return 0
@@ -75,29 +81,32 @@ class Lane:
     def _runs(self) -> bool:
         """Whether the worker says that it does: it owns its tag and has recovered."""
         sign = self._place.sign_of(self.name)
-        return (sign.get("pid"), sign.get("state")) == (self.baby.pid, "running")
+        return (sign.get("pid"), sign.get("state")) == (self.child.pid, "running")
 
     def _bury(self) -> int:
-        fault, code = self.fault, self.baby.process.exitcode
-        if fault is None or code != -signal.SIGKILL or "reached" not in self.baby.told():
+        fault, code = self.fault, self.child.process.exitcode
+        if fault is None or code != -signal.SIGKILL or "reached" not in self.child.told():
             label = fault.label if fault else "no fault"
-            self.problems.append(f'{self.name} ended by itself ({code}) at "{label}": {self.baby.last_words()}')
+            self.problems.append(f'{self.name} ended by itself ({code}) at "{label}": {self.child.last_words()}')
         reached = fault is not None and code == -signal.SIGKILL
         if reached and fault is not None:
             self.faults.append(fault.label)
-        self.baby.close()
+        self.child.close()
         if self._dice.random() >= LEASE_ENDS:
             self._place.free_lease(self.name)
         self._tries = 0
-        self._follow(self._labels.popleft() if self._labels and len(self.problems) < 5 else None)
+        self._follow(self._next())
         return int(reached)
+
+    def _next(self) -> str | None:
+        return self._labels.popleft() if self._labels and not self._is_broken else None
 
     def _despair(self) -> None:
         """It lives on and on: its point was not reached. Its successor tries again."""
         assert self.fault is not None
         label = self.fault.label
         self._tries += 1
-        self.baby.end()
+        self.child.end()
         self._place.free_lease(self.name)
         if self._tries >= TRIES_MAX:
             self.problems.append(f'{self.name} never comes to "{label}"')
@@ -115,7 +124,7 @@ class Lane:
             fault = Fault(label, self._dice.randint(1, point_of(self.name, label).passes))
             self.windows.append(Window(f"{self.kind}: {label}", now))
         self._was_nudged = False
-        self.baby = self._place.start(self.name, fault)
+        self.child = self._place.start(self.name, fault)
 
 
 def strike_workers(group: Group, count: int, seed: int, advance: Advance) -> None:
@@ -130,15 +139,21 @@ def strike_gateways(group: Group, count: int, seed: int, advance: Advance) -> No
 
 def _strike(group: Group, todo: dict[str, dict[str, Point]], count: int, seed: int, advance: Advance) -> None:
     dice = random.Random(seed)
-    with trading() as (place, babies):
-        lanes = _lanes(place, babies, {kind: shuffled(labels, count, dice) for kind, labels in todo.items()}, dice)
-        while not all(one.is_done for one in lanes):
-            advance(sum(one.look() for one in lanes))
-            wait([one.baby.process.sentinel for one in lanes], 0.02)
-        place.wait_for_trade(20)
-        _tell(group, lanes, tell_of_end(group, place))
-        for one in lanes:
-            one.baby.end()
+    with trading() as (place, children):
+        lanes = _lanes(place, children, {kind: shuffled(labels, count, dice) for kind, labels in todo.items()}, dice)
+        try:
+            while not all(one.is_done for one in lanes):
+                advance(sum(one.look() for one in lanes))
+                wait([one.child.process.sentinel for one in lanes], 0.02)
+            place.wait_for_trade(20)
+        finally:
+            for lane in lanes:
+                group.problems += lane.problems
+                for label in lane.faults:
+                    group.row(f"{lane.kind}: {label}").faults += 1
+        kept = tell_of_end(group, place)
+        for lane in lanes:  # an acknowledged request counts where somebody was about to die
+            kept.count(group, lane.windows)
 
 
 def strike_one_by_one(
@@ -178,35 +193,27 @@ def tell_of_end(group: Group, place: Place) -> Kept:
 
 
 def shuffled(labels: dict[str, Point], count: int, dice: random.Random) -> deque[str]:
+    """Each label ``count`` times, in any order."""
     found = [one for one in labels for _ in range(count)]
     dice.shuffle(found)
     return deque(found)
 
 
 @contextmanager
-def trading() -> Iterator[tuple[Exchange, dict[str, Baby]]]:
+def trading() -> Iterator[tuple[Exchange, dict[str, Child]]]:
     """An exchange on which traders trade."""
     with exchange(Valkey(*DURABLE)) as place:
-        babies = place.open()
+        children = place.open()
         place.trade(TRADERS)
         place.wait_for_trade()
-        yield place, babies
+        yield place, children
 
 
-def _lanes(place: Exchange, babies: dict[str, Baby], todo: dict[str, deque[str]], dice: random.Random) -> list[Lane]:
+def _lanes(place: Exchange, children: dict[str, Child], todo: dict[str, deque[str]], dice: random.Random) -> list[Lane]:
     """Ledger and books share what is to be done to machines, and both gateways what is done to gateways."""
     kinds = {"ledger": "machine", "engine": "machine"}
     lanes = []
-    for name, baby in babies.items():
+    for name, child in children.items():
         kind = name.partition(":")[0]
-        lanes.append(Lane(name, baby, todo.get(kinds.get(kind, kind), deque()), place, dice))
+        lanes.append(Lane(name, child, todo.get(kinds.get(kind, kind), deque()), place, dice))
     return lanes
-
-
-def _tell(group: Group, lanes: list[Lane], kept: Kept) -> None:
-    """The figures by label: an acknowledged request counts where somebody was about to die."""
-    group.problems += [problem for lane in lanes for problem in lane.problems]
-    for lane in lanes:
-        for label in lane.faults:
-            group.row(f"{lane.kind}: {label}").faults += 1
-        kept.count(group, lane.windows)

@@ -48,14 +48,15 @@ class Fate(msgspec.Struct):
     is_written: bool
 
 
-class Baby:
-    """A process of the nursery. ``reached``: when it came to its point (``time.monotonic``), 0 if it has not."""
+class Child:
+    """A process of the nursery, born with the ``fault`` it is to die of, if any."""
 
     def __init__(self, name: str, settings: Settings, fault: Fault | None, log: Path) -> None:
         self.name = name
         self.fault = fault
         self.log = log
         self.started_at = time.monotonic()
+        self.is_closed = False
         self._hears, tells = _CONTEXT.Pipe(duplex=False)
         self.process = _CONTEXT.Process(
             target=_live, args=(name, settings.environment(), fault, str(log), tells), daemon=True
@@ -89,12 +90,14 @@ class Baby:
 
     def end(self) -> None:
         """Kill -9, and wait for the end."""
-        self.process.kill()
-        self.process.join()
-        self.close()
+        if not self.is_closed:
+            self.process.kill()
+            self.process.join()
+            self.close()
 
     def close(self) -> None:
         """Let go of a process that has ended."""
+        self.is_closed = True
         self._hears.close()
         self.process.close()
 

@@ -21,13 +21,13 @@ from tempfile import TemporaryDirectory
 from shared import keys
 from tests.processes.crash.exchange import DURABLE, Exchange, Window, exchange, wait_until
 from tests.processes.crash.lanes import TRADERS, strike_one_by_one, tell_of_end
-from tests.processes.crash.nursery import Baby
+from tests.processes.crash.nursery import Child
 from tests.processes.crash.report import Group
 from tests.servers import Valkey
 from workers.recovery.run import recover
 
 Advance = Callable[[int], None]
-Babies = dict[str, Baby]
+Children = dict[str, Child]
 EVERY_SECOND = ("--appendonly", "yes", "--appendfsync", "everysec", "--aof-load-truncated", "yes")
 
 
@@ -81,55 +81,54 @@ def strike_servers(group: Group, count: int, seed: int, advance: Advance) -> Non
     """``count`` power cuts of Valkey alone, of Valkey and all workers, and deaths of PostgreSQL."""
     dice = random.Random(seed)
     with trap(group) as library, exchange(FragileValkey(library, *DURABLE) if library else Valkey(*DURABLE)) as place:
-        babies = place.open()
+        children = place.open()
         place.trade(TRADERS)
         place.wait_for_trade()
         blows = _BLOWS if library else _BLOWS_WITHOUT_TRAP
-        bound = {label: functools.partial(blow, place, babies, dice) for label, blow in blows.items()}
+        bound = {label: functools.partial(blow, place, children, dice) for label, blow in blows.items()}
         strike_one_by_one(group, place, bound, count, dice, advance)
         if isinstance(place.valkey, FragileValkey) and not place.valkey.taken:
             group.problems.append("no power cut took a byte, so nothing was shown")
-        _end(babies)
 
 
-def _cut_valkey(place: Exchange, _babies: Babies, dice: random.Random) -> None:
+def _cut_valkey(place: Exchange, _children: Children, dice: random.Random) -> None:
     assert isinstance(place.valkey, FragileValkey)
     place.valkey.cut_power(dice)
     place.valkey.start()
 
 
-def _cut_all(place: Exchange, babies: Babies, dice: random.Random) -> None:
+def _cut_all(place: Exchange, children: Children, dice: random.Random) -> None:
     assert isinstance(place.valkey, FragileValkey)
     place.valkey.cut_power(dice)
-    _end(babies)
+    _end(children)
     place.valkey.start()
     for name in place.names:
-        babies[name] = place.start(name)
+        children[name] = place.start(name)
 
 
-def _kill_valkey(place: Exchange, _babies: Babies, _dice: random.Random) -> None:
+def _kill_valkey(place: Exchange, _children: Children, _dice: random.Random) -> None:
     place.valkey.stop(signal.SIGKILL)
     place.valkey.start()
 
 
-def _kill_postgresql(place: Exchange, _babies: Babies, _dice: random.Random) -> None:
+def _kill_postgresql(place: Exchange, _children: Children, _dice: random.Random) -> None:
     """The postmaster dies; its children follow when they notice."""
     place.postgresql.stop(signal.SIGKILL)
     place.start_postgresql()
 
 
-Blow = Callable[[Exchange, Babies, random.Random], None]
+Blow = Callable[[Exchange, Children, random.Random], None]
 _KILL: dict[str, Blow] = {"PostgreSQL: kill -9": _kill_postgresql}
 _BLOWS = _KILL | {"Valkey: power cut": _cut_valkey, "Valkey and all workers: power cut": _cut_all}
 _BLOWS_WITHOUT_TRAP = _KILL | {"Valkey: kill -9": _kill_valkey}
 
 
-def _end(babies: Babies) -> None:
+def _end(children: Children) -> None:
     """Kill all at once."""
-    for baby in babies.values():
-        baby.process.kill()
-    for name in list(babies):
-        babies.pop(name).end()
+    for child in children.values():
+        child.process.kill()
+    for name in list(children):
+        children.pop(name).end()
 
 
 def strike_everysec(group: Group, count: int, seed: int, advance: Advance) -> None:
@@ -142,14 +141,14 @@ def strike_everysec(group: Group, count: int, seed: int, advance: Advance) -> No
         if library is None:
             return
         with exchange(FragileValkey(library, *EVERY_SECOND)) as place:
-            babies = place.open()
+            children = place.open()
             place.trade(TRADERS)
             told: list[tuple[float, float]] = []
             row = group.row("appendfsync everysec: power cut")
             for number in range(-(-count // 10)):
                 since = time.monotonic()
                 place.wait_for_trade(20)
-                _lose(place, babies, dice, are_workers_spared=bool(number % 2), group=group)
+                _lose(place, children, dice, are_workers_spared=bool(number % 2), group=group)
                 told.append((since, time.monotonic()))
                 row.faults += 1
                 advance(10)
@@ -159,15 +158,14 @@ def strike_everysec(group: Group, count: int, seed: int, advance: Advance) -> No
             group.notes.append(f"with everysec {sum(is_told)} of {len(kept.acknowledged)} were lost, and it was said")
             kept.lost = [at for at, said in zip(kept.lost, is_told, strict=True) if not said]
             kept.count(group, [Window(row.label, 0.0)])
-            _end(babies)
 
 
-def _lose(place: Exchange, babies: Babies, dice: random.Random, *, are_workers_spared: bool, group: Group) -> None:
+def _lose(place: Exchange, children: Children, dice: random.Random, *, are_workers_spared: bool, group: Group) -> None:
     """The power goes; what is lost has to be said, in words that name the way out; then it is recovered."""
     assert isinstance(place.valkey, FragileValkey)
     place.valkey.cut_power(dice)
     if not are_workers_spared:
-        _end(babies)
+        _end(children)
     place.valkey.start()
     if are_workers_spared:
         wait_until(lambda: place.client.exists(keys.LOST), "an owner says what Redis has lost")
@@ -175,10 +173,10 @@ def _lose(place: Exchange, babies: Babies, dice: random.Random, *, are_workers_s
         time.sleep(0.2)
         if place.acknowledged() > before + TRADERS:  # one answer each may have been on its way
             group.problems.append("orders were acknowledged after the loss was known")
-        _end(babies)
+        _end(children)
     words = place.refusal()
     if 'run "matchbox recover"' not in words:
         group.problems.append(f"Redis has lost its end, and the start says: {words or 'nothing'}")
     recover(place.settings)
     for name in place.names:
-        babies[name] = place.start(name)
+        children[name] = place.start(name)

@@ -26,7 +26,7 @@ from tests import harness
 from tests.processes import running
 from tests.processes.crash.exchange import Place, Trader, Window, wait_until
 from tests.processes.crash.lanes import tell_of_end
-from tests.processes.crash.nursery import Baby, Fault
+from tests.processes.crash.nursery import Child, Fault
 from tests.processes.crash.points import SUPERVISOR
 from tests.processes.crash.report import Group
 from tests.servers import PostgreSQL, Valkey
@@ -49,11 +49,11 @@ class Supervised:
         self._dice = dice
         self._is_serving = is_serving
         self._log = settings.data_dir / "crash.log"
-        self._living: Baby | None = None
+        self._living: Child | None = None
 
-    def start(self, fault: Fault | None = None) -> Baby:
+    def start(self, fault: Fault | None = None) -> Child:
         """Start a supervisor."""
-        self._living = Baby(self._kind, self.settings, fault, self._log)
+        self._living = Child(self._kind, self.settings, fault, self._log)
         return self._living
 
     def stop(self) -> None:
@@ -67,9 +67,9 @@ class Supervised:
     def die_at(self, label: str) -> None:
         """A supervisor starts, and is brought to its death at ``label``; of what it ran, no worker outlives it."""
         point = SUPERVISOR[label]
-        baby = self.start(Fault(label, self._dice.randint(1, point.passes)))
+        child = self.start(Fault(label, self._dice.randint(1, point.passes)))
         end, next_nudge, was_told = time.monotonic() + LIFE_S, 0.0, False
-        while not baby.has_ended():
+        while not child.has_ended():
             now = time.monotonic()
             if now > end:
                 self.problems.append(f'the supervisor never comes to "{label}"')
@@ -77,20 +77,20 @@ class Supervised:
             if now > next_nudge and self._is_serving() and not was_told:
                 next_nudge = now + NUDGE_S
                 if point.nudge:
-                    baby.send_signal(point.nudge)
+                    child.send_signal(point.nudge)
                     was_told = True
                 else:
-                    self._kill_a_worker(baby)
+                    self._kill_a_worker(child)
             time.sleep(0.01)
-        code = baby.process.exitcode
+        code = child.process.exitcode
         if code != -signal.SIGKILL:
-            self.problems.append(f'the supervisor ended by itself ({code}) at "{label}": {baby.last_words()}')
-        baby.end()
+            self.problems.append(f'the supervisor ended by itself ({code}) at "{label}": {child.last_words()}')
+        child.end()
         self._expect_nobody(label)
 
-    def _kill_a_worker(self, baby: Baby) -> None:
+    def _kill_a_worker(self, child: Child) -> None:
         record = read_record(self.settings.data_dir)
-        if record is None or record.pid != baby.pid:
+        if record is None or record.pid != child.pid:
             return
         pids = {one.name: one.pid for one in record.processes if one.name in ("ledger:0", "engine:BTC-USD")}
         if pids:
@@ -114,24 +114,24 @@ class Supervised:
 
     def expect_all(self) -> None:
         """A supervisor brings everything back: each worker once, and as its record says; stopped, it leaves nothing."""
-        baby = self.start()
+        child = self.start()
         try:
             wait_until(lambda: self._is_serving() and set(self.workers()) >= set(WORKERS), "the cluster is back")
             wait_until(lambda: self._recorded() == dict(_processes(self.settings.data_dir)), "the record is true")
             twice = [name for name, count in Counter(self.workers()).items() if count > 1]
             if twice:
                 self.problems.append(f"running twice: {', '.join(twice)}")
-            baby.send_signal(signal.SIGTERM)
-            baby.process.join(LIFE_S)
-            if baby.process.exitcode != 0 or self.workers() or (self.settings.data_dir / RECORD_FILE).exists():
-                self.problems.append(f"a stop leaves {self.workers()} and ends with {baby.process.exitcode}")
+            child.send_signal(signal.SIGTERM)
+            child.process.join(LIFE_S)
+            if child.process.exitcode != 0 or self.workers() or (self.settings.data_dir / RECORD_FILE).exists():
+                self.problems.append(f"a stop leaves {self.workers()} and ends with {child.process.exitcode}")
         except AssertionError as error:
-            self.problems.append(f"{error}: {self.workers()}, recorded {self._recorded()}: {baby.last_words()}")
+            self.problems.append(f"{error}: {self.workers()}, recorded {self._recorded()}: {child.last_words()}")
         finally:
-            if not baby.has_ended():
-                baby.process.kill()
-                baby.process.join()
-            baby.close()
+            if not child.has_ended():
+                child.process.kill()
+                child.process.join()
+            child.close()
 
     def _recorded(self) -> dict[str, int]:
         record = read_record(self.settings.data_dir)

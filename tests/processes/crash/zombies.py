@@ -12,7 +12,7 @@ from collections.abc import Callable
 from cluster.observer import lease_of
 from tests.processes.crash.exchange import Exchange, Window
 from tests.processes.crash.lanes import shuffled, tell_of_end, trading
-from tests.processes.crash.nursery import Baby, Fate, Fault
+from tests.processes.crash.nursery import Child, Fate, Fault
 from tests.processes.crash.points import MACHINE, PUSHER, Point
 from tests.processes.crash.report import Group
 
@@ -35,10 +35,10 @@ PATIENCE_S = 15.0
 class Succession:
     """The owners of one lease, one after the other."""
 
-    def __init__(self, name: str, baby: Baby, labels: deque[str], place: Exchange, dice: random.Random) -> None:
+    def __init__(self, name: str, child: Child, labels: deque[str], place: Exchange, dice: random.Random) -> None:
         self.name = name
-        self.owner = baby
-        self.zombie: Baby | None = None
+        self.owner = child
+        self.zombie: Child | None = None
         self.stopped: list[str] = []
         self.stale = self.tries = 0
         self.problems: list[str] = []
@@ -115,27 +115,25 @@ class Succession:
 def strike_zombies(group: Group, count: int, seed: int, advance: Callable[[int], None]) -> None:
     """Stop, replace and wake ``count`` owners, a quarter of that at each label."""
     dice = random.Random(seed)
-    with trading() as (place, babies):
+    with trading() as (place, children):
         points: dict[str, dict[str, Point]] = {"machine": MACHINE, "pusher": PUSHER}
         each = {kind: {one: points[kind][one] for one in labels} for kind, labels in STOPS.items()}
         todo = {kind: shuffled(labels, -(-count // 4), dice) for kind, labels in each.items()}
         lines = [
-            Succession(name, babies[name], todo["pusher" if name == "pusher" else "machine"], place, dice)
+            Succession(name, children[name], todo["pusher" if name == "pusher" else "machine"], place, dice)
             for name in WORKERS
         ]
-        while not all(one.is_done for one in lines):
-            advance(sum(one.look() for one in lines))
-            time.sleep(0.01)
-        place.wait_for_trade(20)
-        kept = tell_of_end(group, place)
-        for line in lines:
-            group.problems += line.problems
-            kind = line.name.partition(":")[0]
-            row = group.row(f"{kind} stopped and woken")
-            row.faults += len(line.stopped)
-            row.stale += line.stale
-        kept.count(group, [Window("all of them", 0.0)])
+        try:
+            while not all(one.is_done for one in lines):
+                advance(sum(one.look() for one in lines))
+                time.sleep(0.01)
+            place.wait_for_trade(20)
+        finally:
+            for line in lines:
+                group.problems += line.problems
+                row = group.row(f"{line.name.partition(':')[0]} stopped and woken")
+                row.faults += len(line.stopped)
+                row.stale += line.stale
+        tell_of_end(group, place).count(group, [Window("all of them", 0.0)])
         if not sum(line.tries for line in lines):
             group.problems.append("no woken owner tried to write, so nothing was shown")
-        for baby in [*(line.owner for line in lines), *(babies[name] for name in babies if name not in WORKERS)]:
-            baby.end()
