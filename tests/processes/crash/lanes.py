@@ -18,6 +18,7 @@ from tests.processes.crash.report import Group
 from tests.servers import Valkey
 
 TRADERS = 6
+SHARE = 40
 NUDGE_S = 0.05
 TRIES_MAX = 15
 PROBLEMS_MAX = 3
@@ -129,16 +130,24 @@ class Lane:
 
 def strike_workers(group: Group, count: int, seed: int, advance: Advance) -> None:
     """``count`` deaths at each label of ledger, books and pusher, while the gateways live."""
-    _strike(group, {"machine": MACHINE, "pusher": PUSHER}, count, seed, advance)
+    for share, dice in shares(count, seed):
+        _strike(group, {"machine": MACHINE, "pusher": PUSHER}, share, dice, advance)
 
 
 def strike_gateways(group: Group, count: int, seed: int, advance: Advance) -> None:
     """``count`` deaths at each label of the gateways."""
-    _strike(group, {"gateway": GATEWAY}, count, seed, advance)
+    for share, dice in shares(count, seed):
+        _strike(group, {"gateway": GATEWAY}, share, dice, advance)
 
 
-def _strike(group: Group, todo: dict[str, dict[str, Point]], count: int, seed: int, advance: Advance) -> None:
+def shares(count: int, seed: int) -> Iterator[tuple[int, random.Random]]:
+    """``count`` in parts, and dice for each: every part has an exchange of its own, so that its state stays small."""
     dice = random.Random(seed)
+    for done in range(0, count, SHARE):
+        yield min(SHARE, count - done), dice
+
+
+def _strike(group: Group, todo: dict[str, dict[str, Point]], count: int, dice: random.Random, advance: Advance) -> None:
     with trading() as (place, children):
         lanes = _lanes(place, children, {kind: shuffled(labels, count, dice) for kind, labels in todo.items()}, dice)
         try:
@@ -201,8 +210,8 @@ def shuffled(labels: dict[str, Point], count: int, dice: random.Random) -> deque
 
 @contextmanager
 def trading() -> Iterator[tuple[Exchange, dict[str, Child]]]:
-    """An exchange on which traders trade."""
-    with exchange(Valkey(*DURABLE)) as place:
+    """An exchange on which traders trade, and that often writes snapshots."""
+    with exchange(Valkey(*DURABLE), snapshot_every=15) as place:
         children = place.open()
         place.trade(TRADERS)
         place.wait_for_trade()

@@ -25,7 +25,12 @@ from workers.store import RedisStore
 _CONTEXT = multiprocessing.get_context("forkserver")
 _PRELOADED = ["tests.processes.crash.warm", "tests.processes.crash.nursery"]
 _PR_SET_PDEATHSIG = 1
-HURRY = {"workers.runtime": {"BEAT_S": 0.1, "TRIM_S": 0.05, "RETRY_S": 0.05}, "workers.store": {"RETRY_S": 0.05}}
+HURRY = {
+    "workers.runtime": {"BEAT_S": 0.1, "TRIM_S": 0.05, "RETRY_S": 0.05},
+    "workers.store": {"RETRY_S": 0.05},
+    "workers.pusher.link": {"LONGEST_PAUSE_S": 0.2},
+    "workers.pusher.process": {"BEAT_S": 0.1},
+}
 """Constants of the product that are smaller here: else hardly a process would live to trim, or to try again."""
 
 
@@ -42,8 +47,12 @@ class Fault(msgspec.Struct):
 
 
 class Fate(msgspec.Struct):
-    """What became of a write of an owner that was stopped and woken. ``sent_at``: when it was on its way."""
+    """What became of a write of an owner that was stopped and woken.
 
+    ``epoch``: of which ownership it was. ``sent_at``: when it was on its way.
+    """
+
+    epoch: int
     sent_at: float
     is_written: bool
 
@@ -160,20 +169,20 @@ def _be_witness(tells: Connection) -> None:
         return wrapped
 
     def hearing(receive: Callable[..., str]) -> Callable[..., str]:
-        def wrapped(*arguments: Any) -> str:
-            fate = receive(*arguments)
+        def wrapped(store: RedisStore) -> str:
+            fate = receive(store)
             if _woken:
-                tells.send(Fate(sent[0], fate in ("OK", "DUP")))
+                tells.send(Fate(store.epoch, sent[0], fate in ("OK", "DUP")))
             return fate
 
         return wrapped
 
     def saving(save: Callable[..., bool]) -> Callable[..., bool]:
-        def wrapped(*arguments: Any) -> bool:
+        def wrapped(store: RedisStore, *arguments: Any) -> bool:
             began = time.monotonic()
-            is_saved = save(*arguments)
+            is_saved = save(store, *arguments)
             if _woken:
-                tells.send(Fate(began, is_saved))
+                tells.send(Fate(store.epoch, began, is_saved))
             return is_saved
 
         return wrapped

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from shared import keys
 from tests.processes.crash.exchange import DURABLE, Exchange, Window, exchange, wait_until
-from tests.processes.crash.lanes import TRADERS, strike_one_by_one, tell_of_end
+from tests.processes.crash.lanes import TRADERS, shares, strike_one_by_one, tell_of_end
 from tests.processes.crash.nursery import Child
 from tests.processes.crash.report import Group
 from tests.servers import Valkey
@@ -79,7 +79,11 @@ def trap(group: Group) -> Iterator[Path | None]:
 
 def strike_servers(group: Group, count: int, seed: int, advance: Advance) -> None:
     """``count`` power cuts of Valkey alone, of Valkey and all workers, and deaths of PostgreSQL."""
-    dice = random.Random(seed)
+    for share, dice in shares(count, seed):
+        _strike(group, share, dice, advance)
+
+
+def _strike(group: Group, count: int, dice: random.Random, advance: Advance) -> None:
     with trap(group) as library, exchange(FragileValkey(library, *DURABLE) if library else Valkey(*DURABLE)) as place:
         children = place.open()
         place.trade(TRADERS)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from cluster.observer import lease_of
 from tests.processes.crash.exchange import Exchange, Window
-from tests.processes.crash.lanes import shuffled, tell_of_end, trading
+from tests.processes.crash.lanes import shares, shuffled, tell_of_end, trading
 from tests.processes.crash.nursery import Child, Fate, Fault
 from tests.processes.crash.points import MACHINE, PUSHER, Point
 from tests.processes.crash.report import Group
@@ -45,7 +45,7 @@ class Succession:
         self._labels = labels
         self._place = place
         self._dice = dice
-        self._epoch = b""
+        self._epoch = 0
         self._woken_at = self._taken_at = self._since = 0.0
 
     @property
@@ -70,12 +70,16 @@ class Succession:
             return 0
         fates = [one for one in self.zombie.told() if isinstance(one, Fate)]
         self.tries += len(fates)
-        self.stale += sum(one.is_written and one.sent_at > self._taken_at for one in fates)
+        self.stale += sum(self._is_stale(one) for one in fates)
         if any(not one.is_written for one in fates) or time.monotonic() > self._woken_at + AWAKE_S:
             self.zombie.end()
             self.zombie = None
             return 1
         return 0
+
+    def _is_stale(self, fate: Fate) -> bool:
+        """Whether a write was taken that was sent when somebody else owned the lease already."""
+        return fate.is_written and fate.sent_at > self._taken_at and fate.epoch < self._epoch
 
     def _look_at_owner(self) -> None:
         if self.owner.fault is None:
@@ -100,25 +104,31 @@ class Succession:
 
     def _look_at_lease(self) -> None:
         assert self.zombie is not None
-        if self._lease() != self._epoch:
+        if (epoch := self._lease()) != self._epoch:
+            self._epoch = epoch
             self._taken_at = self._woken_at = time.monotonic()
             self.zombie.send_signal(signal.SIGCONT)
         elif time.monotonic() > self._since + PATIENCE_S:
             self.problems.append(f"{self.name}: nobody took over within {PATIENCE_S:g} s")
 
-    def _lease(self) -> bytes:
+    def _lease(self) -> int:
+        """The epoch of the present owner."""
         lease = lease_of(self.name)
         assert lease is not None
-        return bytes(self._place.client.hget(lease[0], "epoch") or b"")
+        return int(self._place.client.hget(lease[0], "epoch") or 0)
 
 
 def strike_zombies(group: Group, count: int, seed: int, advance: Callable[[int], None]) -> None:
     """Stop, replace and wake ``count`` owners, a quarter of that at each label."""
-    dice = random.Random(seed)
+    for share, dice in shares(-(-count // 4), seed):
+        _strike(group, share, dice, advance)
+
+
+def _strike(group: Group, count: int, dice: random.Random, advance: Callable[[int], None]) -> None:
     with trading() as (place, children):
         points: dict[str, dict[str, Point]] = {"machine": MACHINE, "pusher": PUSHER}
         each = {kind: {one: points[kind][one] for one in labels} for kind, labels in STOPS.items()}
-        todo = {kind: shuffled(labels, -(-count // 4), dice) for kind, labels in each.items()}
+        todo = {kind: shuffled(labels, count, dice) for kind, labels in each.items()}
         lines = [
             Succession(name, children[name], todo["pusher" if name == "pusher" else "machine"], place, dice)
             for name in WORKERS
