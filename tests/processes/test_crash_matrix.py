@@ -9,16 +9,15 @@ import pytest
 
 from shared.order_id import to_uuid
 from tests.processes.crash import points
-from tests.processes.crash.command import GROUPS
 from tests.processes.crash.exchange import Kept, compare
 from tests.processes.crash.points import Point
 
 ROOT = Path(__file__).parents[2]
 FAULTS = {
-    "machines and pusher": 20, "gateways": 20, "zombies": 50, "servers": 20, "everysec": 10, "full": 20,
-    "supervisors": 20,
+    "machines and pusher": 20, "gateways": 5, "zombies": 10, "servers": 4, "everysec": 10, "full": 2, "supervisors": 4,
 }  # fmt: skip
-"""At each label. A supervisor of a whole cluster takes seconds to come back: that is for ``make crash-matrix``."""
+"""At each label; what takes a second or more is struck less often. The minute of ``make test`` that this takes has no
+room for supervisors of whole clusters, which need seconds to come back: ``make crash-matrix`` has."""
 LABELS = [
     (name, label)
     for name, kind in (
@@ -71,15 +70,16 @@ def test_what_was_promised_and_is_not_there_is_lost():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("group", FAULTS)
-def test_nothing_is_lost_and_nothing_is_doubled(group):
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_and_nothing_is_doubled():
     """Whoever dies wherever: every acknowledged request is there once, no stale write was taken, the audit is clean."""
-    assert group in GROUPS
-    command = [sys.executable, "-m", "tests.processes.crash", "--faults", str(FAULTS[group]), "--group", group]
+    command = [sys.executable, "-m", "tests.processes.crash"]
+    for group, count in FAULTS.items():
+        command += ["--group", f"{group}={count}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     print(done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert done.returncode == 0, done.stderr
-    assert sum(found["faults"].values()) >= FAULTS[group] or found["notes"]
+    assert found["acknowledged"] > 1000
+    assert sum(found["faults"].values()) > 400
     assert found["lost"] == found["doubled"] == found["stale"] == found["violations"] == found["problems"] == 0

@@ -17,7 +17,7 @@ from tests.processes.crash.points import GATEWAY, MACHINE, PUSHER, Point, point_
 from tests.processes.crash.report import Group
 from tests.servers import Valkey
 
-TRADERS = 6
+TRADERS = 4
 SHARE = 40
 NUDGE_S = 0.05
 TRIES_MAX = 15
@@ -211,7 +211,7 @@ def shuffled(labels: dict[str, Point], count: int, dice: random.Random) -> deque
 @contextmanager
 def trading() -> Iterator[tuple[Exchange, dict[str, Child]]]:
     """An exchange on which traders trade, and that often writes snapshots."""
-    with exchange(Valkey(*DURABLE), snapshot_every=15) as place:
+    with exchange(Valkey(*DURABLE), snapshot_every=12) as place:
         children = place.open()
         place.trade(TRADERS)
         place.wait_for_trade()

@@ -29,7 +29,7 @@ class Point(msgspec.Struct, frozen=True):
     when: Literal["before", "after", "half"] = "after"
     counts: Callable[[Any], bool] = bool
     nudge: int = 0
-    passes: int = 6
+    passes: int = 3
     life_s: float = 3.0
 
 
@@ -77,7 +77,7 @@ GATEWAY = {
     "answer heard": Point(f"{_INBOX}.ask", counts=always),
     "answer made": Point("workers.gateway.orders:Desk.place", counts=always),
     "answer not written": Point(
-        "uvicorn.protocols.http.httptools_impl:RequestResponseCycle.send", when="before", passes=12
+        "uvicorn.protocols.http.httptools_impl:RequestResponseCycle.send", when="before", passes=5
     ),
 }
 
