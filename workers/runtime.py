@@ -78,6 +78,9 @@ class Handler(Protocol):
     def reset(self) -> None:
         """Forget everything: the state before the first entry."""
 
+    def digest(self) -> str:
+        """A few characters that stand for the state, as it is behind the last entry that was handled."""
+
     def sequence(self) -> int:
         """A count that tells people how far it is."""
 
@@ -233,6 +236,7 @@ class Runtime:
             positions=positions,
             log=batch.log,
             sends={stream: (before.lengths.get(stream, 0), payloads) for stream, payloads in batch.sends.items()},
+            digest=self._handler.digest() if self._is_digest_due(before.length, len(batch.log)) else "",
         )
         self._store.send_commit(commit)
         self._commit = commit
@@ -243,6 +247,11 @@ class Runtime:
             positions=before.positions | positions,
             lengths=before.lengths | {stream: length + len(sent) for stream, (length, sent) in commit.sends.items()},
         )
+
+    def _is_digest_due(self, length: int, more: int) -> bool:
+        """Whether the log passes the next multiple of ``digest_every``: then the auditor is told what the state is."""
+        every = self._settings.digest_every
+        return (length + more) // every > length // every
 
     def _settle_commit(self) -> bool:
         """Wait for the commit under way, if any. False: it was refused (or never answered); start over."""

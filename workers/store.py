@@ -56,6 +56,8 @@ class Standing(msgspec.Struct):
     chain: str
     positions: dict[str, str]
     lengths: dict[str, int]
+    digest: tuple[int, str] = (0, "")
+    """What its owner told last of its state: the length of the log then, and the digest."""
 
 
 class Snapshot(msgspec.Struct):
@@ -73,7 +75,7 @@ class Snapshot(msgspec.Struct):
 
 
 class Commit(msgspec.Struct):
-    """Everything one commit writes. ``sends``: outbox -> (its length before, payloads)."""
+    """What one commit writes. ``sends``: outbox -> (its length before, payloads). ``digest``: the state's, or ""."""
 
     version: int
     length: int
@@ -82,6 +84,7 @@ class Commit(msgspec.Struct):
     positions: dict[str, str]
     log: list[bytes]
     sends: dict[str, tuple[int, list[bytes]]]
+    digest: str = ""
 
 
 def read_snapshots(fields: dict[bytes, bytes]) -> list[Snapshot]:
@@ -102,12 +105,14 @@ def _snapshot(value: bytes) -> Snapshot | None:
 def read_standing(fields: dict[bytes, bytes]) -> Standing:
     """The standing in a ``{tag}:meta`` hash (of a tag that was never owned: the beginning)."""
     text = {name.decode(): value.decode() for name, value in fields.items()}
+    digested, _, digest = text.get("digest", "0 ").partition(" ")
     return Standing(
         version=int(text.get("version", "0")),
         length=int(text.get("length", "0")),
         chain=text.get("chain", ""),
         positions={name[3:]: value for name, value in text.items() if name.startswith("at:")},
         lengths={name[4:]: int(value) for name, value in text.items() if name.startswith("len:")},
+        digest=(int(digested), digest),
     )
 
 
@@ -228,7 +233,7 @@ class RedisStore:
         """Send a commit; ``receive_commit`` tells its fate. One at a time."""
         arguments: list[Any] = [
             self.epoch, self.owner, commit.version, commit.length, commit.chain_before, commit.chain_after,
-            self._lease_ms, len(commit.positions),
+            self._lease_ms, commit.digest, len(commit.positions),
         ]  # fmt: skip
         for position in commit.positions.items():
             arguments += position

@@ -12,7 +12,7 @@ from shared.connections import connect
 from shared.errors import CorruptState
 from shared.settings import Settings
 from workers.runtime import Runtime
-from workers.store import Commit, RedisStore
+from workers.store import Commit, RedisStore, read_standing
 
 TAG = keys.shard_tag(0)
 SOURCE = "{a:0}:in"
@@ -54,6 +54,9 @@ class Adder:
 
     def reset(self):
         self.total = 0
+
+    def digest(self):
+        return f"sum {self.total}"
 
     def sequence(self):
         return self.total
@@ -116,6 +119,22 @@ def test_a_commit_writes_everything_at_once(store, client):
     assert (standing.version, standing.length, standing.chain) == (1, 1, chain_at(1))
     assert standing.positions == {SOURCE: "1-0"}
     assert standing.lengths == {OUTBOX: 2}
+
+
+def test_an_owner_tells_a_digest_of_its_state_with_the_length_it_is_of(redis_url, client):
+    """Each time the log passes a multiple of digest_every, and with the very commit, so no state is told late."""
+    seen = set()
+    for number in range(1, 11):
+        client.xadd(SOURCE, {"d": number})
+
+    def done():
+        seen.add(read_standing(client.hgetall(keys.meta(TAG))).digest)
+        return client.xlen(keys.log(TAG)) == 10
+
+    run_until(redis_url, Adder(), done, batch=1, digest_every=4)
+    sums = {number: f"sum {number * (number + 1) // 2}" for number in (4, 8)}
+    assert (8, sums[8]) in seen
+    assert seen <= {(0, ""), *sums.items()}
 
 
 def test_a_repeated_commit_is_done_once(store, client):
