@@ -22,12 +22,14 @@ from cluster.archive import FORMAT, Manifest, Table, pack, unpack
 from cluster.record import write_private
 from shared import keys
 from shared.connections import connect
-from shared.errors import InvalidInput, Unavailable
+from shared.errors import InvalidInput, Unavailable, first_line
 from shared.schema import metadata
 from shared.settings import Settings
 
 REDIS, SERVER_KEY = "redis.msgpack", "server.key"
-_FLEETING = tuple(one.encode() for one in (keys.beat(""), keys.SUPERVISORS, keys.supervisor(""), keys.PUSHER_LOCK))
+_FLEETING = tuple(
+    one.encode() for one in (keys.beat(""), keys.SUPERVISORS, keys.supervisor(""), keys.PUSHER_LOCK, keys.AUDITOR)
+)
 """What Redis keeps only of those who run."""
 _SCAN = 1000
 
@@ -95,7 +97,7 @@ def _database(url: str) -> Iterator[psycopg.Connection[Any]]:
         with psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://", 1)) as connection:
             yield connection
     except psycopg.OperationalError as error:
-        raise Unavailable(f"PostgreSQL does not answer: {str(error).partition(chr(10))[0]}") from error
+        raise Unavailable(f"PostgreSQL does not answer: {first_line(error)}") from error
 
 
 def _save_tables(url: str, folder: Path) -> tuple[str, dict[str, Table]]:

@@ -15,7 +15,7 @@ import migrations
 from cluster.standing import RolledBack, check_standing
 from shared import keys
 from shared.connections import connect, connect_async, open_database
-from shared.errors import MatchboxError, Unavailable
+from shared.errors import MatchboxError, Unavailable, first_line
 from shared.mutex import Mutex
 from shared.settings import Settings, load_settings
 
@@ -43,9 +43,9 @@ async def migrate(settings: Settings) -> None:
     except RedisError as error:
         raise Unavailable(f"migrations: Redis does not answer: {error}") from error
     except sqlalchemy.exc.OperationalError as error:
-        raise Unavailable(f"migrations: PostgreSQL does not answer: {_first_line(error.orig)}") from error
+        raise Unavailable(f"migrations: PostgreSQL does not answer: {first_line(error.orig)}") from error
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise MatchboxError(f"migrations: PostgreSQL refuses: {_first_line(error)}") from error
+        raise MatchboxError(f"migrations: PostgreSQL refuses: {first_line(error)}") from error
     finally:
         await client.aclose()
 
@@ -58,10 +58,6 @@ def _check_standing(settings: Settings) -> None:
     finally:
         client.close()
         database.dispose()
-
-
-def _first_line(error: BaseException | None) -> str:
-    return str(error).partition("\n")[0]
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from cluster.instruments import DEMO_INSTRUMENTS, encode, request
-from cluster.plan import PUSHER, symbol_of
+from cluster.plan import AUDITOR, PUSHER, symbol_of
 from cluster.view import Beat, SupervisorView, decode_beat, identity
 from shared import keys
 from shared.connections import connect_async
@@ -186,6 +186,8 @@ def lease_of(name: str) -> tuple[str, str] | None:
     if kind in ("engine", "ledger"):
         tag = keys.instrument_tag(argument) if kind == "engine" else keys.shard_tag(int(argument))
         return keys.meta(tag), f"{keys.lease(tag)}.live"
+    if kind == AUDITOR:
+        return keys.meta(keys.AUDITOR), f"{keys.lease(keys.AUDITOR)}.live"
     if kind == PUSHER:
         return f"{keys.PUSHER_LOCK}.current", f"{keys.PUSHER_LOCK}.live"
     return None

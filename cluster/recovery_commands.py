@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -73,14 +73,12 @@ def restored(settings: Settings, file: str) -> Iterator[tuple[Settings, Manifest
     """Servers filled from a backup, for who makes Redis if the backup has none. What fails leaves no data folder."""
     started, source = time.monotonic(), Path(file).expanduser().resolve()
     backup.check_empty(settings)
-    with backup.opened(source) as (folder, manifest):
-        try:
-            with offline(settings) as found:
-                backup.load(found, folder, manifest)
-                yield found, manifest
-        except BaseException:
-            shutil.rmtree(settings.data_dir, ignore_errors=True)  # it was empty
-            raise
+    with backup.opened(source) as (folder, manifest), ExitStack() as undo:
+        undo.callback(shutil.rmtree, settings.data_dir, ignore_errors=True)  # it was empty
+        with offline(settings) as found:
+            backup.load(found, folder, manifest)
+            yield found, manifest
+        undo.pop_all()
     _report(source, manifest, started)
 
 

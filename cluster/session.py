@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.record import attach, read_record
 from shared.connections import connect, open_database
-from shared.errors import InvalidSetting, Unavailable
+from shared.errors import InvalidSetting, Unavailable, first_line
 from shared.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class Session:
         try:
             yield engine
         except OperationalError as error:
-            reason = str(error.orig).partition("\n")[0]
+            reason = first_line(error.orig)
             raise Unavailable(f'PostgreSQL does not answer ({reason}); see "matchbox status"') from error
         except ProgrammingError as error:
-            reason = str(error.orig).partition("\n")[0]
+            reason = first_line(error.orig)
             raise Unavailable(
                 f"PostgreSQL is not set up for this version ({reason}); start the cluster first"
             ) from error

@@ -23,6 +23,11 @@ class CorruptState(MatchboxError):
     """A log, snapshot or table contradicts itself. Nothing goes on until a person has looked."""
 
 
+def first_line(error: BaseException | None) -> str:
+    """What an error says, short enough for a sentence of ours: its first line, else the name of its type."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 class RejectReason(StrEnum):
     """Why a request, or an accepted order, was refused. On the wire as its value."""
 

@@ -6,6 +6,7 @@ import time
 import hiredis
 import pytest
 
+from shared.instants import iso
 from shared.messages import CancelRequest, OrderRequest, decode_book_entry, decode_ledger_entry, decode_request
 from shared.order_id import to_uuid
 from tests.ledger.world import World, coarse
@@ -16,7 +17,6 @@ from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
 from workers.gateway.market import Market
 from workers.gateway.orders import Desk
-from workers.gateway.render import iso
 from workers.gateway.replicas import Replicas
 
 BTC = coarse("BTC-USD")

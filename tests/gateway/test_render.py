@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.instants import iso
 from shared.instrument import make_instrument, money_text, price_text, quantity_text
 from workers.gateway.forms.times import time_ns
-from workers.gateway.render import Texts, account_uuid, decimal_text, iso, rate_text, user_uuid
+from workers.gateway.render import Texts, account_uuid, decimal_text, rate_text, user_uuid
 
 INSTRUMENTS = [
     make_instrument("A-B", tick, lot)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import keys
 from shared.connections import connect, open_database
-from shared.errors import Unavailable
+from shared.errors import Unavailable, first_line
 from shared.schema import positions
 from shared.settings import Settings
 from workers.audit import snapshot_checks
@@ -71,7 +71,7 @@ def audit(settings: Settings, progress: Progress = lambda _done, _all: None) -> 
     except RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}; is the cluster running?") from error
     except SQLAlchemyError as error:
-        raise Unavailable(f"PostgreSQL does not answer: {str(error).partition(chr(10))[0]}") from error
+        raise Unavailable(f"PostgreSQL does not answer: {first_line(error)}") from error
     report.checked = {one.name.lower(): findings.checked[one] for one in Invariant}
     report.violated = {one.name.lower(): count for one, count in findings.violated.items()}
     report.violations = findings.violations

@@ -3,7 +3,7 @@
 Of each machine concerned: a snapshot from before, the entries of its log since, and what its owner told of its state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,8 @@ from workers.store import Snapshot, Standing
 
 FOLDER = "halts"
 FORMAT = 1
+MEANWHILE = 500
+"""Steps between two calls of ``meanwhile``."""
 
 
 class Recording(msgspec.Struct, kw_only=True):
@@ -48,8 +50,11 @@ class Journal(msgspec.Struct, kw_only=True):
         return sum(len(one.entries) for one in self.recordings)
 
 
-def find_again(journal: Journal, core: str) -> list[Finding]:
-    """What is wrong in the journal's logs and states. Raises ``CorruptState`` if a snapshot in it is none."""
+def find_again(journal: Journal, core: str, meanwhile: Callable[[], object] = lambda: None) -> list[Finding]:
+    """What is wrong in the journal's logs and states; ``meanwhile`` is called now and then.
+
+    Raises ``CorruptState`` if a snapshot in it is none.
+    """
     snapshots = {(one.tag, found.position): found for one in journal.recordings for found in one.snapshots}
     watch = Watch(journal.shards, core, lambda tag, position: snapshots.get((tag, position)))
     for one in journal.recordings:
@@ -66,8 +71,9 @@ def find_again(journal: Journal, core: str) -> list[Finding]:
         for found in one.snapshots:
             if begin < found.position <= one.standing.length:
                 watch.expect_snapshot(one.tag, found.position)
-    for _ in watch.follow():
-        pass
+    for count, _ in enumerate(watch.follow()):
+        if count % MEANWHILE == 0:
+            meanwhile()
     if not watch.findings.violations:
         watch.end()
     return watch.take()

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from shared import keys, log
 from shared.connections import connect, connect_async, open_database
 from shared.credentials import server_key
-from shared.errors import InvalidSetting, Unavailable
+from shared.errors import InvalidSetting, Unavailable, first_line
 from shared.instrument import Instrument
 from shared.settings import Settings
 from workers.demo import people
@@ -130,7 +130,7 @@ def _prepare(settings: Settings) -> tuple[dict[str, Instrument], list[Person], i
         shards = int(client.get(keys.SHARDS) or settings.shards)
         return people.listed(client), people.make_people(engine, client, server_key(settings)), shards
     except (OperationalError, RedisError) as error:
-        raise Unavailable(f"a server does not answer: {str(error).partition(chr(10))[0]}") from error
+        raise Unavailable(f"a server does not answer: {first_line(error)}") from error
     finally:
         engine.dispose()
         client.close()

@@ -5,10 +5,11 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from shared.instants import iso
 from shared.messages import Side
 from shared.order_id import to_uuid
 from workers.engine.book import OrderBook
-from workers.gateway.render import Texts, iso
+from workers.gateway.render import Texts
 
 Row = tuple[str, str, int | str]
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import keys
+from shared.errors import first_line
 from shared.messages import Conditions
 from shared.schema import balances, fills, movements, orders, positions, trades
 from workers.gateway.errors import unavailable
@@ -64,7 +65,7 @@ class History:
         except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
             # DBAPIError's own text repeats the statement; its cause says what happened.
             cause = error.orig if isinstance(error, DBAPIError) else error
-            self.trouble = str(cause).strip().partition("\n")[0] or type(cause).__name__
+            self.trouble = first_line(cause)
             raise unavailable(AWAY) from error
         except ProgrammingError as error:
             if not isinstance(error.orig, UndefinedTable):

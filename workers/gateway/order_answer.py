@@ -6,10 +6,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from shared.errors import RejectReason
+from shared.instants import iso
 from shared.messages import Conditions, ListKind
 from shared.order_id import to_uuid
 from workers.gateway.known_orders import KnownOrder, Standing
-from workers.gateway.render import Texts, iso, user_uuid
+from workers.gateway.render import Texts, user_uuid
 
 DONE_CAUSES = (
     RejectReason.AUCTION_MODE,

@@ -1,13 +1,11 @@
 """Integers to the API's decimal text, and nanoseconds to its times. Pure, exact, and quick."""
 
 import uuid
-from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 
 from shared.instrument import Instrument
 
-SECOND_NS = 1_000_000_000
 _ACCOUNTS = uuid.UUID("6d617463-6862-6f78-8000-000000000000")
 FEE_PLACES = 6
 """Fee rates are parts per million."""
@@ -26,17 +24,6 @@ def decimal_text(units: int, places: int) -> str:
 def rate_text(ppm: int) -> str:
     """A fee rate as a fraction: 2500 ppm is 0.002500."""
     return decimal_text(ppm, FEE_PLACES)
-
-
-@lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def iso(time_ns: int) -> str:
-    """Nanoseconds since the epoch as ISO 8601 in UTC with microseconds."""
-    seconds, rest = divmod(time_ns, SECOND_NS)
-    return f"{_second(seconds)}.{rest // 1000:06d}Z"
 
 
 @lru_cache(maxsize=4096)

@@ -6,7 +6,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.connections import connect_async, open_database_async
-from shared.errors import Unavailable
+from shared.errors import Unavailable, first_line
 from shared.settings import Settings
 from workers.pusher.writer import Writer
 
@@ -25,7 +25,7 @@ async def _drain(settings: Settings) -> int:
     except RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
     except (SQLAlchemyError, TimeoutError) as error:
-        raise Unavailable(f"PostgreSQL does not answer: {str(error).partition(chr(10))[0]}") from error
+        raise Unavailable(f"PostgreSQL does not answer: {first_line(error)}") from error
     finally:
         await database.dispose()
         await client.aclose()

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from typing import Any
 
+from shared.errors import first_line
+
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 
@@ -19,7 +21,7 @@ class Link:
 
     def down(self, error: Exception) -> float:
         """It failed: say so if it was fine until now. Answers how long to wait, in seconds."""
-        first = str(error).partition("\n")[0] or type(error).__name__
+        first = first_line(error)
         if not self.error:
             self._log.warning("a server is away; trying until it is back", server=self._name, error=first)
         self.error = f"{self._name}: {first}"

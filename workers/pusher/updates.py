@@ -4,10 +4,10 @@ All prices, quantities and amounts are decimal text, times RFC 3339 with microse
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from shared.instants import iso
 from shared.instrument import Instrument, money_text, price_text, quantity_text
 from shared.messages import Closed, Match, Side
 from shared.order_id import to_uuid
@@ -17,7 +17,6 @@ from workers.ledger.orders import OpenOrder
 DEPTH = 10
 """Price levels of each side in a live update."""
 
-_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 Level = tuple[str, str, int]
 """Price, quantity, number of orders."""
@@ -109,11 +108,6 @@ class BalanceUpdate(msgspec.Struct):
     held: str
 
 
-def instant(time_ns: int) -> str:
-    """Nanoseconds since the epoch as RFC 3339 text."""
-    return (_START + timedelta(microseconds=time_ns // 1000)).isoformat(timespec="microseconds")[:-6] + "Z"
-
-
 def live_update(instrument: Instrument, book: OrderBook, trades: Iterable[tuple[int, Match]]) -> LiveUpdate:
     """The book now. ``trades``: (time, match) each, the oldest first."""
     bids, asks = _levels(instrument, book, "buy"), _levels(instrument, book, "sell")
@@ -122,7 +116,7 @@ def live_update(instrument: Instrument, book: OrderBook, trades: Iterable[tuple[
     return LiveUpdate(
         instrument=instrument.symbol,
         sequence=book.sequence,
-        time=instant(book.time),
+        time=iso(book.time),
         price=last_price(instrument, book),
         best_bid=best_bid[0],
         best_bid_quantity=best_bid[1],
@@ -172,7 +166,7 @@ def order_update(instrument: Instrument, order: OpenOrder, status: str, time: in
         remaining=quantity_text(instrument, order.remaining),
         executed_value=money_text(order.executed_value, instrument.quote_scale),
         fees=money_text(order.fees, instrument.quote_scale),
-        time=instant(time),
+        time=iso(time),
     )
 
 
@@ -203,6 +197,6 @@ def _trade(instrument: Instrument, time: int, match: Match) -> LiveTrade:
         price_text(instrument, match.price),
         quantity_text(instrument, match.quantity),
         match.side,
-        instant(time),
+        iso(time),
         match.auction,
     )

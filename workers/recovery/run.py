@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import keys
 from shared.connections import connect, open_database
-from shared.errors import Unavailable
+from shared.errors import Unavailable, first_line
+from shared.instants import iso
 from shared.settings import Settings
 from workers.recovery import write
 from workers.recovery.read import Read, read
@@ -78,7 +78,7 @@ def recover(settings: Settings, progress: Progress = lambda _what, _done, _all: 
     except RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}; run it again") from error
     except SQLAlchemyError as error:
-        raise Unavailable(f"PostgreSQL does not answer: {str(error).partition(chr(10))[0]}; run it again") from error
+        raise Unavailable(f"PostgreSQL does not answer: {first_line(error)}; run it again") from error
     finally:
         client.close()
         database.dispose()
@@ -112,11 +112,7 @@ def _last_time(tag: str, rows: Read) -> int:
 
 
 def _instant(time_ns: int) -> str:
-    if not time_ns:
-        return "no time"
-    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
-        f".{time_ns // 1000 % 1_000_000:06}Z"
-    )
+    return iso(time_ns) if time_ns else "no time"
 
 
 def _finish(report: RecoveryReport, found: Recovered, started: float) -> RecoveryReport:

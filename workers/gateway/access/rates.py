@@ -8,12 +8,12 @@ import math
 import time
 from collections.abc import Callable
 
+from shared.instants import SECOND_NS
 from shared.settings import Settings
 from workers.gateway.errors import ApiError, too_many
 
 BURST_S = 2
 """A bucket that nobody used for this long is full: that many seconds' requests may come at once."""
-SECOND_NS = 1_000_000_000
 TRACKED_MIN = 4096
 
 

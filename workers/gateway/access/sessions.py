@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from shared import keys
+from shared.instants import SECOND_NS
 from shared.settings import Settings
 from workers.gateway.access.address import came_by_tls
 from workers.gateway.errors import redis_is_away, unauthorized
@@ -46,7 +47,7 @@ class Sessions:
     def __init__(self, client: Any, settings: Settings) -> None:
         self._client = client
         self._idle_ms = settings.session_idle_s * 1000
-        self._max_ns = settings.session_max_s * 1_000_000_000
+        self._max_ns = settings.session_max_s * SECOND_NS
         self._touch_ms = min(60_000, self._idle_ms // 10)
         """How much idle time a use may cost without being noted: each note is a write to disk."""
         self._proxied = settings.proxied
@@ -133,7 +134,7 @@ class Sessions:
 
     def set_cookie(self, scope: Any, session_id: str) -> str:
         """The header that gives a browser its session; with "", takes it away."""
-        age_s = self._max_ns // 1_000_000_000 if session_id else 0
+        age_s = self._max_ns // SECOND_NS if session_id else 0
         secure = "; Secure" if came_by_tls(scope, proxied=self._proxied) else ""
         return f"{self.cookie}={session_id}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}"
 

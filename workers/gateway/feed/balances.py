@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
+from shared.instants import iso
 from shared.messages import LedgerEntry
 from workers.gateway.feed.messages import Message, frame
 from workers.gateway.feed.socket import FeedSocket
-from workers.gateway.render import account_uuid, decimal_text, iso
+from workers.gateway.render import account_uuid, decimal_text
 from workers.ledger.accounts import Balance
 from workers.ledger.ledger import Ledger
 from workers.ledger.settlement import movements

@@ -9,6 +9,7 @@ it which side of the trade is theirs.
 from collections.abc import Callable
 from typing import Any
 
+from shared.instants import SECOND_NS
 from shared.messages import (
     Activate,
     AmendRefused,
@@ -24,7 +25,7 @@ from shared.messages import (
 from shared.order_id import to_uuid
 from workers.engine.book import OrderBook
 from workers.gateway.feed.messages import Message
-from workers.gateway.render import SECOND_NS, Texts, decimal_text, rate_text, user_uuid
+from workers.gateway.render import Texts, decimal_text, rate_text, user_uuid
 
 _CHANGE_REASONS = {"stp": "STP", "amend": "modify_order"}
 _MICROSECONDS = 6

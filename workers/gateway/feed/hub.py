@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from shared.instants import iso
 from shared.instrument import Instrument
 from shared.messages import BookEntry, BookEvent, Configured, Match
 from workers.gateway.feed import book_events, messages
@@ -17,7 +18,6 @@ from workers.gateway.feed.socket import GOING_AWAY, FeedSocket
 from workers.gateway.feed.subscriptions import BALANCE, Topic
 from workers.gateway.market import Level, Market
 from workers.gateway.products import currency_answers, product_answers
-from workers.gateway.render import iso
 
 HEARTBEAT_S = 1.0
 LEVEL2_BATCH_S = 0.05

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from shared.instants import iso
 from shared.messages import Side
 from workers.gateway.market import Market, Trade
-from workers.gateway.render import iso
 
 Message = dict[str, Any]
 encode = msgspec.json.Encoder().encode

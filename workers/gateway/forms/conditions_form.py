@@ -3,6 +3,7 @@
 Each refusal names the field, what does not go with it, and what to send instead.
 """
 
+from shared.instants import SECOND_NS, iso
 from shared.instrument import Instrument, steps
 from shared.messages import Conditions, OrderRequest, StopDirection
 from workers.gateway.errors import bad_request
@@ -15,7 +16,6 @@ from workers.gateway.forms.json_input import (
     whole_field,
 )
 from workers.gateway.forms.times import instant_ns
-from workers.gateway.render import SECOND_NS, iso
 
 BASIS = 10_000
 """Basis points in a whole."""

@@ -3,8 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from shared.instants import SECOND_NS
 from workers.gateway.errors import bad_request
-from workers.gateway.render import SECOND_NS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_S = 7_258_118_400

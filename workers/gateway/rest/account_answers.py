@@ -7,9 +7,10 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import Row
 
 from shared.credentials import ApiKey, scopes_of
+from shared.instants import iso
 from workers.gateway.access.keyring import User
 from workers.gateway.control import Halt
-from workers.gateway.render import iso, user_uuid
+from workers.gateway.render import user_uuid
 
 
 class UserAnswer(msgspec.Struct):

@@ -7,6 +7,7 @@ from litestar.params import Parameter
 from sqlalchemy import ColumnElement, Row
 
 from shared.errors import InvalidInput
+from shared.instants import iso
 from shared.order_id import from_uuid, to_uuid
 from shared.schema import fills as fills_table
 from shared.schema import movements
@@ -14,7 +15,7 @@ from workers.gateway.context import Gateway
 from workers.gateway.errors import ApiError, bad_request
 from workers.gateway.forms.times import end_ns, time_ns
 from workers.gateway.paging import Page, row_number
-from workers.gateway.render import account_uuid, decimal_text, iso, rate_text, user_uuid
+from workers.gateway.render import account_uuid, decimal_text, rate_text, user_uuid
 from workers.gateway.rest.answers import (
     AccountAnswer,
     FeesAnswer,

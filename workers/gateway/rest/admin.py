@@ -7,6 +7,7 @@ from sqlalchemy import Row
 
 from shared import log
 from shared.credentials import ROLES, Role
+from shared.instants import iso
 from workers.gateway import control
 from workers.gateway.access.auth import Caller
 from workers.gateway.context import Gateway
@@ -15,7 +16,7 @@ from workers.gateway.forms.account_form import read_halt, read_mode, read_produc
 from workers.gateway.forms.json_input import choice_field, decode_object, flag_field, is_given, refuse_unknown
 from workers.gateway.paging import row_number
 from workers.gateway.products import Product, product_answer, product_answers
-from workers.gateway.render import iso, user_uuid
+from workers.gateway.render import user_uuid
 from workers.gateway.rest.account_answers import AdminUserAnswer, HaltAnswer, halt_answer
 from workers.gateway.rest.query import After, Before, Limit, page_of
 from workers.gateway.rest.users import SIGNED, AnyRequest

@@ -6,9 +6,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from sqlalchemy import Row
 
+from shared.instants import iso
 from shared.order_id import to_uuid
 from workers.gateway.market import Market, Trade
-from workers.gateway.render import Texts, account_uuid, decimal_text, iso, user_uuid
+from workers.gateway.render import Texts, account_uuid, decimal_text, user_uuid
 from workers.ledger.accounts import Balance
 
 

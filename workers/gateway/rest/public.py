@@ -7,6 +7,7 @@ import msgspec
 from litestar import Response, get
 from litestar.params import Parameter
 
+from shared.instants import SECOND_NS, iso
 from workers.gateway.book_answer import BookAnswer
 from workers.gateway.context import Gateway
 from workers.gateway.errors import ApiError, bad_request, unavailable
@@ -22,7 +23,7 @@ from workers.gateway.products import (
     product_answer,
     product_answers,
 )
-from workers.gateway.render import SECOND_NS, Texts, iso
+from workers.gateway.render import Texts
 from workers.gateway.rest.answers import (
     StatsAnswer,
     TickerAnswer,
