@@ -10,7 +10,7 @@ import pytest
 
 from shared import keys
 from shared.instrument import Instrument
-from shared.messages import OrderRequest, Rejected, TransferRequest, decode_book_entry, encode
+from shared.messages import OrderRequest, TransferRequest, encode
 from shared.submit import Refused
 from tests.auditor.faulty_engine import FAULT_AT
 from tests.harness import BTC_USD, ETH_USD, Cluster
@@ -96,12 +96,11 @@ class Audited(Cluster):
         return json.loads(self.client.hget(keys.INSTRUMENTS, symbol)).get("mode", "online")
 
     def order(self, symbol: str) -> str:
-        """ "accepted", or why not."""
+        """Whether it was accepted, or why not."""
         try:
             self.submitter.submit(OrderRequest(secrets.token_hex(8), 1, symbol, "buy", "limit", 9_000, 10))
         except Refused as error:
-            assert isinstance(error.event, Rejected)
-            return error.event.reason.value
+            return str(error.event.reason.value)
         return "accepted"
 
 
@@ -142,5 +141,3 @@ def test_a_book_that_goes_wrong_is_halted_and_the_others_trade_on(
         assert cluster.finding("{i:BTC-USD}")["journal"] == found["journal"]
         assert cluster.mode("BTC-USD") == "online"
         assert len(list(Path(found["journal"]).parent.iterdir())) == 1
-        sequence = decode_book_entry(cluster.client.xrevrange("{i:ETH-USD}:log", count=1)[0][1][b"d"]).events
-        assert sequence
