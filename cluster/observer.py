@@ -124,44 +124,49 @@ class Observer:
             await self._try(self._client.eval(_FREE, 1, state, epoch, channel))
 
     async def give_up(self, name: str, reason: str) -> bool:
-        """Say that a worker is given up, and have the ledgers refuse orders for its instrument. False: not now."""
-        return await self._try(self._give_up(name, reason))
+        """Say that a worker is given up, and have the ledgers refuse orders for its instrument.
 
-    async def _give_up(self, name: str, reason: str) -> None:
+        False: not now, because Redis is away, or because another host's worker does what ours cannot.
+        """
+        return bool(await self._try(self._give_up(name, reason)))
+
+    async def _give_up(self, name: str, reason: str) -> bool:
+        if await self._is_owned(keys.meta(keys.instrument_tag(symbol_of(name)))):
+            return False
         text = await self._client.hget(keys.INSTRUMENTS, symbol_of(name))
         if text is not None:
             instrument = msgspec.structs.replace(msgspec.json.decode(text, type=Instrument), mode="halted")
             await self._tell_ledgers(instrument)
             await self._client.hset(keys.INSTRUMENTS, instrument.symbol, encode(instrument))
         await self._client.hset(keys.HALTED, name, reason)
+        return True
 
-    async def streams_are_done(self, shards: Iterable[int], symbols: Iterable[str]) -> bool:
-        """Whether these ledgers and books have read all that was sent to them (True too if Redis is away)."""
-        ledgers, books = list(shards), list(symbols)
-        sources = [(keys.shard_tag(one), keys.inbox(one)) for one in ledgers]
-        sources += [(keys.shard_tag(one), keys.log(keys.instrument_tag(book))) for one in ledgers for book in books]
-        sources += [(keys.instrument_tag(book), keys.outbox(one, book)) for one in ledgers for book in books]
-        return await self._all_read([(keys.meta(tag), f"at:{stream}", stream) for tag, stream in sources])
+    async def _is_owned(self, state: str) -> bool:
+        """Whether somebody holds a lease."""
+        owner, lease = await self._client.hmget(state, "owner", "lease")
+        seconds, micros = await self._client.time()
+        return bool(owner) and int(lease or 0) > seconds * 1000 + micros // 1000
 
-    async def logs_are_recorded(self, shards: Iterable[int], symbols: Iterable[str]) -> bool:
-        """Whether PostgreSQL has all that these ledgers and books have written (True too if Redis is away)."""
-        tags = [*map(keys.shard_tag, shards), *map(keys.instrument_tag, symbols)]
-        logs = [keys.log(tag) for tag in tags]
-        return await self._all_read([(keys.consumers(log), keys.POSTGRESQL, log) for log in logs])
-
-    async def _all_read(self, places: list[tuple[str, str, str]]) -> bool:
-        """Whether each stream's last entry is the position in its (hash, field)."""
+    async def ends(self, streams: Iterable[str]) -> dict[str, bytes]:
+        """The last entry of each stream that has any; nothing if Redis is away."""
+        names = list(streams)
         pipe = self._client.pipeline(transaction=False)
-        for name, field, stream in places:
-            pipe.hget(name, field)
-            pipe.xrevrange(stream, count=1)
-        try:
-            async with asyncio.timeout(LOOK_S):
-                answers = await pipe.execute()
-        except (RedisError, OSError, TimeoutError):
-            return True
-        pairs = zip(answers[::2], answers[1::2], strict=True)
-        return all(not newest or position == newest[0][0] for position, newest in pairs)
+        for name in names:
+            pipe.xrevrange(name, count=1)
+        found = await self._try(pipe.execute()) or []
+        return {name: newest[0][0] for name, newest in zip(names, found, strict=False) if newest}
+
+    async def are_read(self, places: Iterable["Place"], ends: Mapping[str, bytes]) -> bool:
+        """Whether who reads there has read up to ``ends`` (True too if Redis is away)."""
+        awaited = [one for one in places if one.stream in ends]
+        pipe = self._client.pipeline(transaction=False)
+        for one in awaited:
+            pipe.hget(one.key, one.field)
+        found = await self._try(pipe.execute()) or []
+        return all(
+            position is not None and entry_order(position) >= entry_order(ends[one.stream])
+            for one, position in zip(awaited, found, strict=False)
+        )
 
     async def close(self) -> None:
         """Leave no trace: our view, our lease, our connections."""
@@ -170,14 +175,37 @@ class Observer:
             await self._try(self._lock.release())
         await self._client.aclose()
 
-    async def _try(self, work: Any) -> bool:
-        """Do it if Redis answers."""
+    async def _try(self, work: Any) -> Any:
+        """Do it, and answer what came of it; ``None`` if Redis does not answer."""
         try:
             async with asyncio.timeout(LOOK_S):
-                await work
+                return await work
         except (RedisError, OSError, TimeoutError):
-            return False
-        return True
+            return None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a reader of ``stream`` keeps its position: a field of a hash."""
+
+    key: str
+    field: str
+    stream: str
+
+
+def read_by(tag: str, stream: str) -> Place:
+    """How far the owner of a tag has read a stream."""
+    return Place(keys.meta(tag), f"at:{stream}", stream)
+
+
+def recorded(tag: str) -> Place:
+    """How far PostgreSQL has the log of a tag."""
+    return Place(keys.consumers(keys.log(tag)), keys.POSTGRESQL, keys.log(tag))
+
+
+def entry_order(position: bytes) -> tuple[int, int]:
+    """Sorts ids of entries as their stream has them."""
+    first, _, second = position.partition(b"-")
+    return int(first), int(second or 0)
 
 
 def lease_of(name: str) -> tuple[str, str] | None:

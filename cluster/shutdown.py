@@ -1,16 +1,18 @@
 """Stop a cluster in order, so that nothing that came in is left half-way.
 
-Who brings in orders stops first, then who decides them, once they have read what was sent to them, then the pusher,
-once PostgreSQL has it all, and the servers last. Every wait is bounded; a second signal cuts them all short.
+Who brings in orders stops first, then who decides them, once they have read what was sent to them until then, then the
+pusher, once PostgreSQL has it, and the servers last. What other hosts bring in meanwhile holds nothing up: they go on
+with it. Every wait is bounded; a second signal cuts them all short.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
-from cluster.observer import Observer
+from cluster.observer import Observer, Place, read_by, recorded
 from cluster.plan import SERVERS, stop_stages, symbol_of
 from cluster.roster import Roster
+from shared import keys
 from shared.settings import Settings
 
 SERVER_STOP_S = 30.0
@@ -31,20 +33,30 @@ class Shutdown:
         fronts, machines, recorders = stop_stages(self._roster.runs)
         shards = [int(name.partition(":")[2]) for name in machines if not symbol_of(name)]
         symbols = [symbol_of(name) for name in machines if symbol_of(name)]
+        ledgers = [(shard, keys.shard_tag(shard)) for shard in shards]
+        books = [(symbol, keys.instrument_tag(symbol)) for symbol in symbols]
         await self._stop(fronts, self._drain_s)
-        await self._wait_until(lambda: self._observer.streams_are_done(shards, symbols))
+        for places in (
+            [read_by(ledger, keys.inbox(shard)) for shard, ledger in ledgers],
+            [read_by(book, keys.outbox(shard, symbol)) for shard, _ in ledgers for symbol, book in books],
+            [read_by(ledger, keys.log(book)) for _, ledger in ledgers for _, book in books],
+        ):
+            await self._wait_until_read(places)
         await self._stop(machines, self._drain_s)
         if recorders:
-            await self._wait_until(lambda: self._observer.logs_are_recorded(shards, symbols))
+            await self._wait_until_read([recorded(tag) for _, tag in (*ledgers, *books)])
         await self._stop(recorders, self._drain_s)
 
     async def stop_servers(self) -> None:
         """Stop the embedded servers; nobody uses them any more."""
         await self._stop([name for name in SERVERS if name in self._roster.runs], SERVER_STOP_S)
 
-    async def _wait_until(self, is_done: Callable[[], Awaitable[bool]]) -> None:
-        end = time.monotonic() + self._drain_s
-        while time.monotonic() < end and not self._is_hurried() and not await is_done():  # noqa: ASYNC110  # is in Redis
+    async def _wait_until_read(self, places: list[Place]) -> None:
+        """Wait until what is there now has been read."""
+        ends, end = await self._observer.ends(one.stream for one in places), time.monotonic() + self._drain_s
+        while not await self._observer.are_read(places, ends):
+            if time.monotonic() > end or self._is_hurried():
+                return
             await asyncio.sleep(POLL_S)
 
     async def _stop(self, names: Iterable[str], patience_s: float) -> None:

@@ -14,6 +14,8 @@ from cluster.view import Beat, ProcessView, SupervisorView, decode_beat
 from shared import keys
 
 SILENT_S = 10.0
+LOST = "silent"
+"""State of what a silent supervisor ran: nobody looks after it, if it lives at all."""
 NONE = "-"
 _GOOD, _BUSY = ("running",), ("starting", "recovering", "waiting", "stopping")
 _ORDER = (VALKEY, INITDB, POSTGRES, MIGRATIONS, "gateway", "ledger", "engine", PUSHER, AUDITOR, DEMO)
@@ -58,7 +60,9 @@ def status_of(client: Any) -> Status:
         state = "running" if silent_s < SILENT_S else f"silent for {silent_s:.0f} s"
         found.processes.append(Row("supervisor", state, view.host, view.pid, uptime_s=int(now - view.started_at)))
         for process in sorted(view.processes, key=_place):
-            found.processes.append(_row(view.host, process, beats, now))
+            row = _row(view.host, process, beats, now)
+            row.state = row.state if silent_s < SILENT_S else LOST
+            found.processes.append(row)
     for row in found.processes:
         if row.state == "halted":
             row.reason = halted.get(row.process, row.reason)

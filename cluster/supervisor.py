@@ -289,7 +289,7 @@ class Supervisor:
                 case GiveUp(name):
                     self._given_up[name] = reason = self._roster.reasons.get(name, "it ends as soon as it is started")
                     self._report(
-                        f'{name} is halted: {reason}; "matchbox instrument resume {symbol_of(name)}" tries again'
+                        f'{name} is given up: {reason}; "matchbox instrument resume {symbol_of(name)}" tries again'
                     )
 
     def _start(self, name: str, now: float) -> None:

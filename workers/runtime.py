@@ -26,7 +26,7 @@ from shared import keys, log
 from shared.chain import advance
 from shared.errors import CorruptState, MatchboxError
 from shared.settings import Settings, load_settings
-from workers.store import LONG_LEASE_S, RETRY_S, STATE_BYTES_S, Commit, Entries, RedisStore, Standing
+from workers.store import RETRY_S, STATE_BYTES_S, Commit, Entries, RedisStore, Standing
 
 EXIT_ERROR = 3
 """Exit code of a worker that stopped for a reason it could name; the reason is its last line on stderr."""
@@ -102,6 +102,7 @@ class Runtime:
         self._durable: dict[str, str] = {}  # source positions that Redis has
         self._commit: Commit | None = None  # under way
         self._snapshot_at = 0
+        self._state_bytes = 0  # of the last state that was loaded or dumped
         self._state = "starting"
         self._next_beat = self._next_trim = self._next_renewal = self._next_tick = 0.0
 
@@ -164,7 +165,13 @@ class Runtime:
                 f'{keys.log(self._store.tag)}: the chain of its entries is not the stored one; run "matchbox audit"'
             )
         self._durable = dict(standing.positions)
-        self._log.info("recovered", length=standing.length, folded=folded, seconds=round(time.monotonic() - started, 3))
+        self._log.info(
+            "recovered",
+            epoch=self._store.epoch,
+            length=standing.length,
+            folded=folded,
+            seconds=round(time.monotonic() - started, 3),
+        )
         return True
 
     def _refuse_loss(self, standing: Standing) -> None:
@@ -184,7 +191,8 @@ class Runtime:
         self._handler.reset()
         for snapshot in self._store.snapshots():
             if snapshot.position <= standing.length:
-                self._store.renew(standing.version, len(snapshot.state) / STATE_BYTES_S)
+                self._state_bytes = len(snapshot.state)
+                self._store.renew(standing.version, self._state_bytes / STATE_BYTES_S)
                 self._handler.load(snapshot.state)
                 self._snapshot_at = snapshot.position
                 return snapshot.position, snapshot.chain
@@ -314,12 +322,19 @@ class Runtime:
         return self._save_snapshot()
 
     def _save_snapshot(self) -> bool:
-        """False: somebody else owns the tag, or Redis lost what the state holds."""
+        """False: somebody else owns the tag, or Redis lost what the state holds.
+
+        The lease covers the writing and no more: if this host dies, another waits for its end.
+        """
         at = self._standing
         if at.length <= self._snapshot_at:
             return True
-        is_ours = self._store.renew(at.version, LONG_LEASE_S)
-        if not is_ours or not self._store.save_snapshot(at.version, at.length, at.chain, self._handler.dump()):
+        is_ours = self._store.renew(at.version, self._state_bytes / STATE_BYTES_S)
+        if is_ours:
+            state = self._handler.dump()
+            self._state_bytes = len(state)
+            is_ours = self._store.save_snapshot(at.version, at.length, at.chain, state)
+        if not is_ours or not self._store.renew(at.version):
             self._log.warning("no snapshot: lost the lease, or Redis lost what was written", length=at.length)
             return False
         self._snapshot_at = at.length

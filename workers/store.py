@@ -29,9 +29,7 @@ RETRY_S = 0.5
 FOREIGN = ("equal or smaller than the target stream top item", "WRONGTYPE")
 """What Redis says when somebody else has written to a key of ours. Trying again is of no use."""
 STATE_BYTES_S = 2_000_000
-"""At least so much of a state a slow machine loads in a second: its lease must not end meanwhile."""
-LONG_LEASE_S = 30.0
-"""The lease while a whole state is written, which may take longer than a lease."""
+"""At least so much of a state a slow machine loads or writes in a second: its lease must not end meanwhile."""
 
 STAND = """
 -- KEYS: meta. ARGV: epoch, owner, ttl in ms, version. Extends the lease of an owner that stands where Redis says.

@@ -146,6 +146,23 @@ def test_ten_quick_exits_halt_the_instrument_and_resume_opens_it(clusters, datab
     wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "running", 3, "runs again")
 
 
+def test_a_host_whose_engine_cannot_run_halts_nothing_that_another_host_runs(clusters, redis_url, database_url):
+    """Ten quick exits where another host's engine owns the book: trading goes on there. Once nobody does, it halts."""
+    cluster = clusters()
+    cluster.set_mood("engine:BTC-USD", "crash")
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset("{i:BTC-USD}:meta", mapping={"owner": "other", "epoch": "1", "lease": str(1 << 52)})
+        cluster.start("--demo", "--impatient", redis_url=redis_url, database_url=database_url)
+        wait_for(lambda: "engine:BTC-USD is given up" in cluster.said(), 30, "given up")
+        time.sleep(1.5)
+        assert client.hgetall("matchbox:halted") == {}
+        assert b'"mode"' not in client.hget("matchbox:instruments", "BTC-USD")
+        assert cluster.state("engine:BTC-USD")["state"] == "halted"
+        client.hset("{i:BTC-USD}:meta", "lease", "0")
+        wait_for(lambda: client.hgetall("matchbox:halted"), 5, "halted for all")
+        assert b'"mode":"halted"' in client.hget("matchbox:instruments", "BTC-USD")
+
+
 def test_a_killed_supervisor_leaves_no_orphans(whole_cluster):
     """Kill -9 of the supervisor: its processes end with it, and the next start finds nothing in its way."""
     cluster = whole_cluster

@@ -114,12 +114,15 @@ class Load(threading.Thread):
     """Posts and cancels orders until told to stop; a request without an answer is repeated under the same client id.
 
     ``acknowledged``: client id -> order id, for every order the exchange answered with 200.
+    ``symbols``: what it trades.
     """
+
+    symbols: tuple[str, ...] = (SYMBOL,)
 
     def __init__(self, cluster: Cluster, seed: int) -> None:
         super().__init__(daemon=True)
         self.settings = cluster.attached()
-        self.account, self.key = make_trader(self.settings, {"USD": "10000000", "BTC": "1000"})
+        self.account, self.key = make_trader(self.settings, {"USD": "10000000", "BTC": "1000", "ETH": "1000"})
         self.acknowledged: dict[str, str] = {}
         self.problems: list[str] = []
         self.retries = 0
@@ -128,19 +131,23 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         """Trade."""
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.settings.port}", timeout=10) as client:
+        with self.open_client() as client:
             while not self.stopping.is_set():
                 self._place(client)
                 if self._random.random() < 0.4 and self.acknowledged:
                     order_id = self._random.choice(list(self.acknowledged.values())[-50:])
                     self._request(client, "DELETE", f"/orders/{order_id}", b"", once=True)
 
+    def open_client(self) -> httpx.Client:
+        """The way to the exchange."""
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.settings.port}", timeout=10)
+
     def _place(self, client: httpx.Client) -> None:
         side = self._random.choice(("buy", "sell"))
         ticks = 5_000_000 + self._random.randrange(-300, 300)
         client_id = uuid.uuid4().hex
         order = {
-            "product_id": SYMBOL, "side": side, "type": "limit", "client_oid": client_id,
+            "product_id": self._random.choice(self.symbols), "side": side, "type": "limit", "client_oid": client_id,
             "price": f"{ticks // 100}.{ticks % 100:02}", "size": "0.01",
         }  # fmt: skip
         answer = self._request(client, "POST", "/orders", json.dumps(order).encode())

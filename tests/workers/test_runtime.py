@@ -495,6 +495,27 @@ def test_a_long_recovery_keeps_its_lease(redis_url, client):
         one.close()
 
 
+def test_a_snapshot_does_not_lengthen_the_lease(redis_url, client):
+    """An owner that dies after a snapshot is waited for no longer than any other: its lease is an ordinary one."""
+    for number in range(4):
+        client.xadd(SOURCE, {"d": str(number)})
+    snapshots = lambda: client.hlen(keys.snapshot(TAG))  # noqa: E731
+    leases = []
+
+    class Dying(Adder):
+        def sources(self):  # asked for right after a snapshot
+            if snapshots() > 1:
+                (seconds, micros), until = client.time(), int(client.hget(keys.meta(TAG), "lease"))
+                leases.append(until - seconds * 1000 - micros // 1000)
+            return [SOURCE]
+
+        def dump(self):
+            return b"0" * 20_000_000 + b"%d" % self.total
+
+    run_until(redis_url, Dying(), lambda: bool(leases), lease_ms=1000, snapshot_every=1, batch=1)
+    assert 0 < leases[0] <= 1000
+
+
 def wait_until(condition):
     end = time.monotonic() + 10
     while not condition():

@@ -184,7 +184,7 @@ class Desk:
     async def catch_up(self, account: int) -> None:
         """Come to know what another gateway, if there is one, has answered the account. Raises ``ApiError`` 503."""
         self._replicas.require()
-        if self._gateways > 1:
+        if self._gateways > 1 or not self._replicas.is_alone:
             await self._replicas.catch_up(keys.shard_of(account, self._shards))
 
     async def _find_by_id(self, account: int, number: int) -> KnownOrder:

@@ -161,6 +161,7 @@ async def beat_forever(gateway: Gateway, client: Any) -> None:
     """Show a sign of life each second, for as long as Redis takes it."""
     while True:
         replicas = gateway.replicas
+        troubled = replicas, gateway.inbox, gateway.history, gateway.watch
         with contextlib.suppress(RedisError, OSError):  # who follows the logs says so
             await replicas.measure()
             await gateway.inbox.measure(gateway.settings.shards)
@@ -173,7 +174,7 @@ async def beat_forever(gateway: Gateway, client: Any) -> None:
                 "time": time.time_ns(),
                 "sequence": sum(replicas.positions.values()),
                 "lag": replicas.lag,
-                "error": "; ".join(filter(None, (replicas.trouble, gateway.inbox.trouble, gateway.history.trouble))),
+                "error": "; ".join(filter(None, (one.trouble for one in troubled))),
             }
             name, text = f"gateway:{gateway.number}", msgspec.json.encode(sign)
             await client.set(keys.beat(name), text, ex=BEAT_TTL_S)

@@ -85,6 +85,8 @@ class Replicas:
         self.trouble = "starting"
         self.positions: dict[str, int] = {}
         self.lag = 0
+        self.is_alone = True
+        """Whether no other host runs gateways: none of theirs can have answered what is not known here yet."""
         self.loaded_at: dict[str, int] = {}
         """Where each ledger's log stood when it was loaded: orders done before are known to PostgreSQL only."""
         self._client = client
@@ -183,12 +185,18 @@ class Replicas:
             reached.cancel()
 
     async def measure(self) -> None:
-        """Count what the logs have and the replicas have not yet: ``lag``; note a log that has less than was read."""
+        """Count what the logs have and the replicas have not yet: ``lag``; note a log that has less than was read.
+
+        And who else is there.
+        """
         positions = dict(self.positions)
         pipe = self._client.pipeline(transaction=False)
         for stream in positions:
             pipe.xrevrange(stream, count=1)
-        ends = [int(found[0][0].partition(b"-")[0]) if found else 0 for found in await pipe.execute()]
+        pipe.hlen(keys.SUPERVISORS)
+        *newest, hosts = await pipe.execute()
+        self.is_alone = hosts <= 1
+        ends = [int(found[0][0].partition(b"-")[0]) if found else 0 for found in newest]
         self.lag = 0
         for (stream, position), end in zip(positions.items(), ends, strict=True):
             self.lag += max(0, end - position)
@@ -246,6 +254,7 @@ class Replicas:
             self.positions[stream] = self.loaded_at[stream] = position
         for instrument in list(self.instruments.values()):
             await self._add_market(instrument)
+        await self.measure()
         gc.freeze()  # what was loaded stays: the collector need not walk through it again and again
         self._log.info("Replicas loaded", instruments=len(self.markets), seconds=round(time.monotonic() - started, 3))
 

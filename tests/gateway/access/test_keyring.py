@@ -180,7 +180,7 @@ def test_before_the_first_load_nobody_is_refused_as_unknown(database_url):
 
 
 def test_one_key_of_another_server_key_does_not_hide_the_others(database, database_url):
-    """It cannot be used; all others can."""
+    """It cannot be used; all others can; and status says so, which tells who gave a host a key of its own."""
 
     async def look():
         account = create_user(database, "alice")
@@ -189,5 +189,9 @@ def test_one_key_of_another_server_key_does_not_hide_the_others(database, databa
         async with ring(database_url) as (keys, _):
             assert keys.peek(lost.key) is None
             assert keys.peek(good.key) is not None
+            assert keys.trouble.startswith("1 API keys are of another server key")
+            revoke_key(database, lost.key)
+            await keys.load()
+            assert not keys.trouble
 
     asyncio.run(look())

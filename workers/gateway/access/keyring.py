@@ -49,12 +49,21 @@ class KeyRing:
         """Each key's secret as it was read, and opened: opening all of them at every load would take long."""
         self._unknown: dict[str, None] = {}
         """Keys that were looked up in vain. Once is enough: nobody knows a key's id before it is made."""
+        self._unreadable: set[str] = set()
         self._reading = asyncio.Lock()
         """One read at a time: what was read before a key was ended must not be taken after what was read since."""
         self._loaded = False
         self._second = 0
         self._lookups = 0
         self._log = log.get()
+
+    @property
+    def trouble(self) -> str:
+        """Why some keys are refused that others may take; "" if none are."""
+        if not self._unreadable:
+            return ""
+        count = len(self._unreadable)
+        return f"{count} API keys are of another server key and refused: give all hosts the same MATCHBOX_SERVER_KEY"
 
     # --- asking ---
 
@@ -105,6 +114,7 @@ class KeyRing:
             rows = await self._history.rows(_in_force(api_keys.c.key == key))
             self._found.pop(key, None)
             self._unknown.pop(key, None)
+            self._unreadable.discard(key)
             self._take(rows)
 
     async def refresh_user(self, account: int) -> None:
@@ -124,6 +134,7 @@ class KeyRing:
             found, rows = await self._history.rows(_users()), await self._history.rows(_in_force())
             self._found.clear()
             self._users.clear()
+            self._unreadable.clear()
             self._take_users(found)
             self._take(rows)
             self._sealed = {key: pair for key, pair in self._sealed.items() if key in self._found}
@@ -141,6 +152,7 @@ class KeyRing:
             try:
                 self._found[row.key] = self._credential(row)
             except CorruptState as error:
+                self._unreadable.add(row.key)
                 self._log.error("An API key cannot be used", key=row.key, error=str(error))
 
     def _credential(self, row: Row[Any]) -> Credential:

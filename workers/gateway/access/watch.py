@@ -36,6 +36,11 @@ class Watch:
         self._gate = gate
         self._sockets = sockets
 
+    @property
+    def trouble(self) -> str:
+        """Why some are refused who should be let in; "" if none are."""
+        return self._keyring.trouble
+
     async def follow_forever(self) -> None:
         """Load all keys, then follow what is announced. Whatever was missed while away is loaded again."""
         while True:

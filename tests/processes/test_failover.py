@@ -1,0 +1,37 @@
+"""Two hosts on one Redis and one PostgreSQL: each book has one writer, and the other host goes on with it."""
+
+import pytest
+
+from tests.processes.failover import Failover, told
+from tests.processes.hosts import WORKERS, lost_and_doubled, two_hosts
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+LEASE_MS = 2000
+MOVED_S = LEASE_MS / 1000 + 1.0
+DISTURBED_S = 1.0
+
+
+def test_a_host_dies_returns_and_is_stopped_and_nothing_is_lost():
+    """A dead host's books go on at the other one within lease + 1 s, its clients too; who returns disturbs nobody."""
+    with two_hosts(LEASE_MS) as hosts:
+        first, second = hosts
+        assert set(first.states().values()) == {"running"}
+        waiting = {name for name, state in second.states().items() if state == "waiting"}
+        assert waiting == set(WORKERS) - {"gateway:0"}
+        failover = Failover(hosts)
+        killed = failover.kill_owner()
+        returned = failover.come_back()
+        stopped = failover.stop_owner()
+        failover.finish()
+        for what, pauses in (("killed", killed), ("joined", returned), ("stopped", stopped)):
+            print(told(what, pauses))
+        assert max(killed.values()) < MOVED_S
+        assert max(returned.values()) < DISTURBED_S
+        assert max(stopped.values()) < MOVED_S - 1.0, "a host that is stopped gives its leases back"
+        assert hosts == [first, second]
+        assert failover.writers() >= 3 * 3
+        assert not [problem for load in failover.loads for problem in load.problems]
+        audit = first.run("audit", check=False)
+        assert audit.returncode == 0, audit.stdout + audit.stderr
+        assert lost_and_doubled(failover.loads) == (0, 0)
