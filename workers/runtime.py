@@ -315,11 +315,26 @@ class Runtime:
         )
 
     def _snapshot_if_due(self) -> bool:
-        if self._standing.length - self._snapshot_at < self._settings.snapshot_every:
+        if not self._is_snapshot_due():
+            return True
+        self._note_newest(self._store.sound_snapshots())
+        if not self._is_snapshot_due():
             return True
         if not self._settle_commit():
             return False
         return self._save_snapshot()
+
+    def _is_snapshot_due(self) -> bool:
+        return self._standing.length - self._snapshot_at >= self._settings.snapshot_every
+
+    def _note_newest(self, sound: list[int]) -> None:
+        """The auditor may have written one, which spares us the pause; ours may be damaged: then another is due."""
+        newest = max(sound, default=0)
+        if newest > self._snapshot_at >= 0:
+            self._snapshot_at = newest
+        elif newest < self._snapshot_at:
+            self._log.warning("the snapshot cannot be read back; writing another", position=self._snapshot_at)
+            self._snapshot_at = -self._settings.snapshot_every
 
     def _save_snapshot(self) -> bool:
         """False: somebody else owns the tag, or Redis lost what the state holds.
@@ -341,7 +356,8 @@ class Runtime:
         return True
 
     def _trim(self) -> None:
-        snapshots = self._store.snapshot_positions()
+        snapshots = self._store.sound_snapshots()
+        self._note_newest(snapshots)
         own_log = keys.log(self._store.tag)
         if len(snapshots) > 1:
             keep_from = max(0, min(snapshots[1], self._standing.length - self._settings.log_keep)) + 1

@@ -10,7 +10,6 @@ from shared import keys
 from shared.chain import advance
 from tests.audit.features import Features
 from tests.audit.recorded import Recorded, Tag
-from workers.auditor.places import symbol_of
 from workers.auditor.watch import Start, Watch, load
 from workers.store import Snapshot, Standing
 
@@ -94,15 +93,27 @@ class Feed:
 class Follower:
     """A watch over a recording, from its beginning or from any moments of its past, one for each machine."""
 
-    def __init__(self, live: Live, starts: dict[str, Moment] | None = None, core: str = "auto") -> None:
+    def __init__(
+        self, live: Live, starts: dict[str, Moment] | None = None, core: str = "auto", left_out: str = ""
+    ) -> None:
         self.live = live
         self.tags = {one.handler.tag: one for one in (*live.ledgers.values(), *live.books.values())}
         self.saved: dict[tuple[str, int], Snapshot] = {}
         self.watch = Watch(live.shards, core, lambda tag, position: self.saved.get((tag, position)))
         self.feeds: dict[str, Feed] = {}
+        if left_out:
+            self.watch.leave_out(left_out)
+            del self.tags[keys.instrument_tag(left_out)]
         for tag, one in self.tags.items():
             start = self.start(tag, starts[tag], core) if starts is not None else Start()
             self.feeds[tag] = Feed(one.log, start.position)
+            self.watch.add(tag, self.feeds[tag], start)
+
+    def go_on(self) -> None:
+        """Go on with another watch, from the replicas as they are."""
+        starts = self.watch.starts()
+        self.watch = Watch(self.live.shards, self.watch.core, lambda tag, position: self.saved.get((tag, position)))
+        for tag, start in starts.items():
             self.watch.add(tag, self.feeds[tag], start)
 
     def start(self, tag: str, moment: Moment, core: str) -> Start:
@@ -110,10 +121,14 @@ class Follower:
         at = moment.standings[tag]
         return load(tag, Snapshot(at.length, at.chain, "", moment.states[tag]), core)
 
-    def follow(self, moment: Moment, *, save: bool = False) -> None:
-        """Follow up to there; ``save``: the owners have just written snapshots."""
-        positions: dict[str, list[int]] = {}
+    def follow(
+        self, moment: Moment, *, save: bool = False, positions: dict[str, list[int]] | None = None
+    ) -> None:  # fmt: skip
+        """Follow up to there; ``save``: the owners have just written snapshots; ``positions``: of those there are."""
+        positions = dict(positions or {})
         for tag, at in moment.standings.items():
+            if tag not in self.feeds:
+                continue
             self.feeds[tag].last = max(self.feeds[tag].last, at.length)
             if save:
                 self.saved[tag, at.length] = Snapshot(at.length, at.chain, "", moment.states[tag])
@@ -126,8 +141,3 @@ class Follower:
         """The end of the recording."""
         tags = list(self.tags.values())
         return Moment({tag: _standing(one) for tag, one in self.tags.items()}, _states(tags))
-
-
-def symbols(live: Live) -> list[str]:
-    """Its instruments."""
-    return [symbol_of(keys.instrument_tag(one)) for one in live.books]

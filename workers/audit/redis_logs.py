@@ -128,6 +128,11 @@ class RedisLogs:
         stored = self._client.hget(keys.snapshot(tag), str(position))
         return next(iter(read_snapshots({b"": stored})), None) if stored else None
 
+    def is_damaged(self, tag: str, position: int) -> bool:
+        """Whether there is a snapshot that is not what was written."""
+        stored = self._client.hget(keys.snapshot(tag), str(position))
+        return bool(stored) and not read_snapshots({b"": stored})
+
     def _valid(self, tag: str) -> list[Snapshot]:
         return read_snapshots(self._client.hgetall(keys.snapshot(tag)))
 

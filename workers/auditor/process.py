@@ -25,11 +25,11 @@ from shared.connections import connect
 from shared.errors import CorruptState, MatchboxError, Unavailable
 from shared.settings import Settings, load_settings
 from workers.audit.redis_logs import Cut, Feed, RedisLogs, Trimmed
-from workers.auditor import evidence, halting, journal
+from workers.auditor import evidence, halting, journal, snapshots
 from workers.auditor.places import symbol_of
-from workers.auditor.watch import Finding, Start, Watch, load
+from workers.auditor.watch import Finding, Followed, Start, Watch, load
 from workers.runtime import BEAT_S, EXIT_ERROR
-from workers.store import LONG_LEASE_S, RETRY_S, RedisStore
+from workers.store import RETRY_S, RedisStore
 
 NAME = "auditor"
 NICENESS = 10
@@ -41,6 +41,10 @@ QUIET_S = 1.0
 STEPS = 100
 """Steps between two looks at the clock."""
 DRAIN_S = 2.0
+BIG_STATE = 1_000_000
+"""Bytes of a state that its owner needs some 20 ms to write: from here on the auditor does it."""
+LOADING_S = 30.0
+"""The lease while a state is loaded."""
 PAUSE_S = 5.0
 """How long it waits where it cannot follow anything."""
 
@@ -131,7 +135,7 @@ class Auditor:
         cut = logs.cut()
         for tag, standing in cut.standings.items():
             self._upkeep()
-            self._store.renew(0, LONG_LEASE_S)
+            self._store.renew(0, LOADING_S)
             self._add(watch, tag, self._start(logs, tag, standing.length))
         self._state, self._error = "running", ""
         self._log.info("following", logs=len(watch.machines), seconds=round(time.monotonic() - started, 3))
@@ -139,7 +143,9 @@ class Auditor:
 
     def _new_watch(self, logs: RedisLogs) -> Watch:
         self._feeds = {}
-        return Watch(logs.shards, self._settings.core, logs.snapshot)
+        watch = Watch(logs.shards, self._settings.core, logs.snapshot)
+        watch.on_unreadable = self._mend
+        return watch
 
     def _start(self, logs: RedisLogs, tag: str, length: int) -> Start:
         """The newest snapshot before what was not checked yet; where there is none, the nearest one."""
@@ -182,6 +188,7 @@ class Auditor:
                 return None
         else:
             self._end_if_due(watch)
+            self._save_big_states(watch, cut)
         self._followed += watch.count - before
         if watch.findings.violations:
             return self._judge(self._logs, watch)
@@ -218,6 +225,26 @@ class Auditor:
         if watch.is_end_due(self._settings.digest_every) or is_late:
             self._ended_at = now
             watch.end()
+
+    # --- snapshots -------------------------------------------------------------------------------
+
+    def _mend(self, one: Followed) -> None:
+        """Replace the owner's snapshot where ``one`` stands, if it is still there and still damaged."""
+        tag, position = one.view.tag, one.view.number
+        assert self._logs is not None
+        if self._logs.is_damaged(tag, position) and snapshots.save(self._client, snapshots.make(one)):
+            self._log.warning("a snapshot was damaged, and is replaced", tag=tag, position=position)
+
+    def _save_big_states(self, watch: Watch, cut: Cut) -> None:
+        """Before the owner's next snapshot is due: a big one has it pause. It must have told that this is its state."""
+        for tag, one in watch.machines.items():
+            newest = max(cut.snapshots[tag], default=0)
+            is_due = one.view.number - newest >= self._settings.snapshot_every // 2
+            if is_due and one.state_bytes >= BIG_STATE and one.agreed > newest and not watch.findings.violations:
+                self._upkeep()
+                one.snapshots.add(one.view.number)  # it need not be compared with itself
+                if snapshots.save(self._client, snapshots.make(one)):
+                    self._log.info("snapshot written in the owner's place", tag=tag, position=one.view.number)
 
     # --- findings --------------------------------------------------------------------------------
 

@@ -74,6 +74,10 @@ class Followed:
         """Positions of the owner's snapshots that were, or are to be, compared."""
         self.touched: list[LedgerEvent] = []
         """The events of a ledger's last entry."""
+        self.agreed = 0
+        """The entry behind which the owner's state was last found to be this one."""
+        self.state_bytes = 0
+        """How big the owner's last snapshot was."""
 
     def digest(self) -> str:
         """What an owner in this state tells."""
@@ -94,8 +98,8 @@ class Watch:
         self.machines: dict[str, Followed] = {}
         self.differing: list[tuple[str, Snapshot]] = []
         """Snapshots of owners that are not the fold of their log."""
-        self.unreadable: set[tuple[str, int]] = set()
-        """Snapshots that are damaged, or were replaced before they could be read."""
+        self.on_unreadable: Callable[[Followed], None] = lambda _one: None
+        """Told where the owner's snapshot should be that is damaged or gone; the machine stands there."""
         self.compared = 0
         """Digests and snapshots of owners that were held against the replicas."""
         self.findings = Findings()
@@ -228,6 +232,8 @@ class Watch:
             Invariant.SNAPSHOTS, found == digest, f"{keys.meta(tag)} entry {position}",
             f"its owner tells digest {digest} of its state, the log gives {found}",
         )  # fmt: skip
+        if found == digest:
+            one.agreed = position
 
     def _compare_snapshot(self, one: Followed) -> None:
         """Byte for byte; an older program may have written the same state in other bytes."""
@@ -236,9 +242,10 @@ class Watch:
             return
         snapshot = self._find_snapshot(tag, position)
         if snapshot is None:
-            self.unreadable.add((tag, position))
+            self.on_unreadable(one)
             return
         self.compared += 1
+        one.state_bytes = len(snapshot.state)
         state = one.machine.dump()
         where, before = f"{keys.snapshot(tag)} entry {position}", self.findings.violated.total()
         try:
@@ -251,3 +258,5 @@ class Watch:
             if self.findings.violated.total() == before:
                 self.findings.violate(Invariant.SNAPSHOTS, where, "is not the state that the log gives")
             self.differing.append((tag, snapshot))
+        else:
+            one.agreed = position
