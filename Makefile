@@ -5,6 +5,7 @@
 #   make build   install, and build the compiled order book anew if its source has changed
 #   make simulate SEEDS=100000   that many seeded runs of the whole pipeline with faults, on all cores (CONTRIBUTING.md)
 #   make failover N=20           two hosts: how long a book pauses when its host is killed, N times
+#   make soak MINUTES=30         the demo's market for so long, with a fault a minute
 #   make check   format, lint, types, fast tests
 #   make clients install the JavaScript clients that "make test" tries, where there is npm
 #   make peers   install what "matchbox bench" is compared with: other order books, bare web frameworks
@@ -75,6 +76,10 @@ simulate: $(INSTALLED)
 N ?= 5
 failover: $(INSTALLED)
 	@$(BIN)/python -m tests.processes.failover --runs $(N) $(ARGS)
+
+MINUTES ?= 30
+soak: $(INSTALLED)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 # Clients from npm, which "make test" tries on a running exchange. Where they cannot be had, their tests are skipped.
 JAVASCRIPT := tests/clients/javascript
