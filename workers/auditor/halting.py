@@ -15,7 +15,10 @@ from workers.auditor.watch import Finding
 
 
 class Record(msgspec.Struct):
-    """A finding that was halted for. ``journal``: a file on ``host``; ``time`` in ns."""
+    """A finding that was halted for. ``journal``: a file on ``host``; ``time`` in ns.
+
+    ``last``: up to that entry it is known that things are wrong, and nobody need be told again.
+    """
 
     tag: str
     position: int
@@ -25,6 +28,7 @@ class Record(msgspec.Struct):
     journal: str
     host: str
     time: int
+    last: int = 0
 
     def __str__(self) -> str:
         name = symbol_of(self.tag) or f"ledger {self.tag}"

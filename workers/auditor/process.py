@@ -253,11 +253,12 @@ class Auditor:
         found = watch.take()
         finding, record = found[0], self._records.get(found[0].tag)
         self._broken |= {tag: one.view.number for tag, one in watch.machines.items() if one.is_broken}
-        if record is not None and finding.position <= record.position:
+        if record is not None and finding.position <= max(record.position, record.last):
             return self._go_on(logs, watch)
         symbols = halting.open_symbols(self._client, finding.tag)
         if not symbols and record is not None:
-            halting.write(self._client, msgspec.structs.replace(record, position=finding.position))
+            record.last = finding.position
+            halting.write(self._client, record)
             return self._go_on(logs, watch)
         if finding.violation.where in self._doubted:
             return self._go_on(logs, watch)
