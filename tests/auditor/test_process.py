@@ -18,7 +18,7 @@ from shared.connections import connect
 from shared.messages import FIELD, decode_request
 from shared.settings import Settings
 from tests.auditor.live import Follower, Live, Moment
-from tests.auditor.test_watch import a_lot_more, first_open, halves, made, spoilt
+from tests.auditor.test_watch import a_lot_more, first_open, halves, made, of_another_order, spoilt
 from workers.auditor import journal, process
 from workers.auditor.process import Auditor
 from workers.auditor.snapshots import Made, save
@@ -165,6 +165,7 @@ def test_what_no_journal_shows_again_halts_nothing(ground, monkeypatch):
         on.wait_followed()
     assert on.modes() == dict.fromkeys(SYMBOLS, "online")
     assert on.client.hgetall(keys.FINDINGS) == {}
+    assert b"shown again by no journal: BTC-USD entry" in on.client.get(keys.beat("auditor"))
 
 
 def test_what_was_found_is_not_found_again_after_a_resume(ground):
@@ -185,6 +186,26 @@ def test_what_was_found_is_not_found_again_after_a_resume(ground):
         on.wait_followed()
         time.sleep(0.3)
     assert on.modes() == dict.fromkeys(SYMBOLS, "online")
+
+
+def test_a_book_that_cannot_be_followed_is_taken_up_again_behind_its_next_snapshot(ground):
+    """An entry that does not follow on the state before: the others are checked meanwhile, without a false alarm."""
+    tag = "{i:BTC-USD}"
+    middle, _ = halves(made("plain", 1, 1))
+    number = first_open(made("plain", 1, 1), tag, middle.standings[tag].length)
+    live, middle, end = spoilt("plain", 1, tag, number, of_another_order)
+    on = ground(live)
+    on.grow(middle)
+    with on.audited():
+        on.wait_followed()
+        on.grow(end)
+        assert on.record(tag)["position"] == number
+        on.wait(lambda: on.modes() == {"BTC-USD": "halted", "ETH-USD": "online"})
+        on.wait(lambda: int(on.client.hget(keys.AUDITED, "{a:0}")) == on.lengths["{a:0}"])
+        assert int(on.client.hget(keys.AUDITED, tag)) < on.lengths[tag]
+        on.save(tag, end)
+        on.wait_followed()
+    assert on.client.hkeys(keys.FINDINGS) == [tag.encode()]
 
 
 def test_a_log_that_begins_late_is_followed_from_its_snapshot(ground):

@@ -150,6 +150,8 @@ class Auditor:
     def _start(self, logs: RedisLogs, tag: str, length: int) -> Start:
         """The newest snapshot before what was not checked yet; where there is none, the nearest one."""
         usable, checked = logs.usable(tag, length), self._audited.get(tag, length)
+        if tag in self._broken and usable:
+            return load(tag, usable[0], self._settings.core)
         before = [one for one in usable if one.position <= checked]
         if not before and (not usable or logs.oldest(tag) == 1):
             return Start()
@@ -307,8 +309,10 @@ class Auditor:
 
     def _tell_halts(self) -> None:
         """What is still halted for a finding stands in ``status``."""
-        held = [one for tag, one in self._records.items() if not halting.open_symbols(self._client, tag)]
-        self._error = "; ".join(map(str, held))
+        held = [str(one) for tag, one in self._records.items() if not halting.open_symbols(self._client, tag)]
+        if self._doubted:
+            held.append(f"found, but shown again by no journal: {', '.join(sorted(self._doubted))}; see its log")
+        self._error = "; ".join(held)
 
     # --- upkeep ----------------------------------------------------------------------------------
 
