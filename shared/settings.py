@@ -49,6 +49,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshot_every: Annotated[Count, Meta(description="log entries between two snapshots")] = 50_000
     log_keep: Annotated[Millis, Meta(description="log entries kept at least, for readers that resume")] = 100_000
     request_timeout_ms: Annotated[Count, Meta(description="how long the gateway waits for the ledger")] = 5000
+    inbox_age_ms: Annotated[
+        Count, Meta(description="orders are refused while a request has waited longer for its ledger")
+    ] = 2500
+    inbox_max: Annotated[Count, Meta(description="orders are refused while an inbox has more entries")] = 200_000
+    redis_memory_mb: Annotated[
+        Millis, Meta(description="memory that Redis may use; 0: its maxmemory, or else half of its machine's")
+    ] = 0
+    redis_memory_percent: Annotated[
+        int, Meta(ge=1, le=98, description="of that: above it only cancels are taken; half-way to 100 nothing")
+    ] = 80
+    postgresql_lag_max: Annotated[
+        Count, Meta(description="log entries PostgreSQL may be behind: above it only cancels, above twice nothing")
+    ] = 1_000_000
     core: Annotated[
         Literal["auto", "python", "compiled"], Meta(description="order book; auto: the compiled one if it is built")
     ] = "auto"

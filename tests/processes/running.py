@@ -122,7 +122,8 @@ class Load(threading.Thread):
     def __init__(self, cluster: Cluster, seed: int) -> None:
         super().__init__(daemon=True)
         self.settings = cluster.attached()
-        self.account, self.key = make_trader(self.settings, {"USD": "10000000", "BTC": "1000", "ETH": "1000"})
+        deposits = {"USD": "10000000"} | {symbol.partition("-")[0]: "1000" for symbol in self.symbols}
+        self.account, self.key = make_trader(self.settings, deposits)
         self.acknowledged: dict[str, str] = {}
         self.problems: list[str] = []
         self.retries = 0
