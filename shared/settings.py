@@ -182,8 +182,8 @@ def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
 def variables() -> list[tuple[str, str]]:
     """Each setting's variable, and what it means with its default: what ``start --help`` lists."""
     hints = get_type_hints(Settings, include_extras=True)
-    defaults = msgspec.to_builtins(Settings())
+    defaults = {name: str(value) or "empty" for name, value in msgspec.to_builtins(Settings()).items()}
     return [
-        (PREFIX + name.upper(), f"{hint.__metadata__[-1].description} [default: {defaults[name] or 'empty'}]")
+        (PREFIX + name.upper(), f"{hint.__metadata__[-1].description} [default: {defaults[name]}]")
         for name, hint in hints.items()
     ]
