@@ -1,6 +1,6 @@
 """Decides how much the exchange still takes: looks how full Redis is and how far PostgreSQL is behind.
 
-The stages: up to a bound everything, above it only cancels, above a second one nothing but what an admin does. A
+The stages: up to a bound everything, above it only cancels, above a second one only mass-cancels and kill switches. A
 stage ends by itself when the value has fallen to ``BACK_PERCENT`` of its bound, so that it does not flutter. The
 instruments' own modes are not touched: what a person has halted stays halted.
 """

@@ -6,11 +6,11 @@ import msgspec
 
 Level = Literal["open", "cancel-only", "halted"]
 LEVELS: tuple[Level, ...] = ("open", "cancel-only", "halted")
-"""What is let in: everything; nothing but cancels and what an admin does; only what an admin does."""
+"""What is let in: everything; only cancels and kill switches; only kill switches, mass-cancels among them."""
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """One store. From ``cancel_only_at`` on there are only cancels, from ``halted_at`` on not even these."""
+    """One store. From ``cancel_only_at`` on there are only cancels, from ``halted_at`` on only kill switches."""
 
     name: str
     unit: str

@@ -57,10 +57,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Millis, Meta(description="memory that Redis may use; 0: its maxmemory, or else half of its machine's")
     ] = 0
     redis_memory_percent: Annotated[
-        int, Meta(ge=1, le=98, description="of that: above it only cancels are taken; half-way to 100 nothing")
+        int,
+        Meta(ge=1, le=98, description="of that: above it only cancels are taken; half-way to 100 only kill switches"),
     ] = 80
     postgresql_lag_max: Annotated[
-        Count, Meta(description="log entries PostgreSQL may be behind: above it only cancels, above twice nothing")
+        Count,
+        Meta(description="log entries PostgreSQL may be behind: above it only cancels, above twice only kill switches"),
     ] = 1_000_000
     core: Annotated[
         Literal["auto", "python", "compiled"], Meta(description="order book; auto: the compiled one if it is built")

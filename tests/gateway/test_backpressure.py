@@ -25,8 +25,8 @@ from workers.gateway.errors import ApiError
 SHARD, OTHER = 0, 1
 ORDER = OrderRequest("o", 1, "BTC-USD", "buy", "limit", 100, 1)
 ENTRIES = (ORDER, TransferRequest("t", 1, "USD", 5))
-CANCELS = (CancelRequest("c", 1, 256), CancelAllRequest("a", 1))
-ADMINS = (BlockRequest("b", 1), InstrumentRequest("i", BTC_USD))
+CANCELS = (CancelRequest("c", 1, 256),)
+SWITCHES = (BlockRequest("b", 1), InstrumentRequest("i", BTC_USD), CancelAllRequest("a", 1))
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_orders_are_refused_while_the_oldest_request_waits_too_long(client, redi
     found = measured(redis_url, [lambda: None])
     assert refusals(found, ENTRIES) == (2 if is_late else 0)
     assert bool(found.trouble) is is_late
-    assert refusals(found, (*CANCELS, *ADMINS)) == refusals(found, ENTRIES, OTHER) == 0
+    assert refusals(found, (*CANCELS, *SWITCHES)) == refusals(found, ENTRIES, OTHER) == 0
     if is_late:
         with pytest.raises(ApiError, match="s behind and takes only cancels"):
             found.check(SHARD, ORDER)
@@ -124,14 +124,14 @@ def test_it_goes_on_when_the_ledger_has_caught_up(client, redis_url):
 
 
 @pytest.mark.parametrize(
-    ("level", "expected"), [("open", (0, 0, 0)), ("cancel-only", (2, 0, 0)), ("halted", (2, 2, 0))]
+    ("level", "expected"), [("open", (0, 0, 0)), ("cancel-only", (2, 0, 0)), ("halted", (2, 1, 0))]
 )
 def test_the_published_level_is_obeyed(client, redis_url, level: Level, expected):
-    """Cancel-only: cancels and what an admin does. Halted: only what an admin does. And the reason is told."""
+    """Cancel-only: cancels, too. Halted: only kill switches, and an account's own mass-cancel. The reason is told."""
     says = "" if level == "open" else "Redis memory 850 of 800 MB"
     client.set(keys.PRESSURE, msgspec.json.encode(Pressure(level, says)))
     found = measured(redis_url, [lambda: None])
-    assert tuple(refusals(found, group) for group in (ENTRIES, CANCELS, ADMINS)) == expected
+    assert tuple(refusals(found, group) for group in (ENTRIES, CANCELS, SWITCHES)) == expected
     assert says in found.trouble
     if says:
         with pytest.raises(ApiError, match="Redis memory 850 of 800 MB"):

@@ -16,9 +16,9 @@ from shared.pressure import Pressure
 from shared.settings import Settings
 from workers.gateway.errors import unavailable
 
-_ADMINS = (BlockRequest, InstrumentRequest)
-"""Halts and kill switches go through whatever happens."""
-_CANCELS = (CancelRequest, CancelAllRequest, *_ADMINS)
+_SWITCHES = (BlockRequest, InstrumentRequest, CancelAllRequest)
+"""Halts and kill switches go through whatever happens, and so does everything at once of an account's own."""
+_CANCELS = (CancelRequest, *_SWITCHES)
 """What gets whoever trades, or all, out of trouble."""
 BACK = 2
 """An inbox gets orders again when it is half as old, and half as long, as it may be."""
@@ -45,7 +45,7 @@ class Backpressure:
                 f"the exchange is {self._full[shard]} and takes only cancels; nothing was sent, try again"
             )
         level = self._pressure.level
-        if level == "halted" and not isinstance(request, _ADMINS):
+        if level == "halted" and not isinstance(request, _SWITCHES):
             raise unavailable(f"the exchange is halted for now ({self._pressure.says}); nothing was sent, try again")
         if level == "cancel-only" and not isinstance(request, _CANCELS):
             raise unavailable(
