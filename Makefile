@@ -5,6 +5,7 @@
 #   make build   install, and build the compiled order book anew if its source has changed
 #   make simulate SEEDS=100000   that many seeded runs of the whole pipeline with faults, on all cores (CONTRIBUTING.md)
 #   make failover N=20           two hosts: how long a book pauses when its host is killed, N times
+#   make kill-switch N=3         how long the last of 10,000 orders lives once a kill switch is thrown
 #   make check   format, lint, types, fast tests
 #   make clients install the JavaScript clients that "make test" tries, where there is npm
 #   make peers   install what "matchbox bench" is compared with: other order books, bare web frameworks
@@ -25,7 +26,7 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" && echo yes
 export UV_NO_CACHE := 1
 endif
 
-.PHONY: run install build test simulate failover check clients peers format lock clean
+.PHONY: run install build test simulate failover kill-switch check clients peers format lock clean
 
 run: $(INSTALLED)
 	$(BIN)/matchbox start --demo $(ARGS)
@@ -71,10 +72,13 @@ SEEDS ?= 10000
 simulate: $(INSTALLED)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
-# Ends with one line of JSON.
+# Each ends with one line of JSON.
 N ?= 5
 failover: $(INSTALLED)
 	@$(BIN)/python -m tests.processes.failover --runs $(N) $(ARGS)
+
+kill-switch: $(INSTALLED)
+	@$(BIN)/python -m tests.processes.kill_switch --runs $(N) $(ARGS)
 
 # Clients from npm, which "make test" tries on a running exchange. Where they cannot be had, their tests are skipped.
 JAVASCRIPT := tests/clients/javascript
