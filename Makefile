@@ -6,6 +6,7 @@
 #   make simulate SEEDS=100000   that many seeded runs of the whole pipeline with faults, on all cores (CONTRIBUTING.md)
 #   make failover N=20           two hosts: how long a book pauses when its host is killed, N times
 #   make kill-switch N=3         how long the last of 10,000 orders lives once a kill switch is thrown
+#   make soak MINUTES=30         the demo's market for so long, with a fault a minute
 #   make check   format, lint, types, fast tests
 #   make clients install the JavaScript clients that "make test" tries, where there is npm
 #   make peers   install what "matchbox bench" is compared with: other order books, bare web frameworks
@@ -26,7 +27,7 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" && echo yes
 export UV_NO_CACHE := 1
 endif
 
-.PHONY: run install build test simulate failover kill-switch check clients peers format lock clean
+.PHONY: run install build test simulate failover kill-switch soak check clients peers format lock clean
 
 run: $(INSTALLED)
 	$(BIN)/matchbox start --demo $(ARGS)
@@ -79,6 +80,10 @@ failover: $(INSTALLED)
 
 kill-switch: $(INSTALLED)
 	@$(BIN)/python -m tests.processes.kill_switch --runs $(N) $(ARGS)
+
+MINUTES ?= 30
+soak: $(INSTALLED)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 # Clients from npm, which "make test" tries on a running exchange. Where they cannot be had, their tests are skipped.
 JAVASCRIPT := tests/clients/javascript

@@ -9,6 +9,8 @@ from cluster.plan import MIGRATIONS
 from shared.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+EXIT_ROLLED_BACK = 4
+"""Exit code of the migrations if Redis has lost what PostgreSQL knows. Here, since alembic takes half a second."""
 
 
 def worker_command(settings: Settings, name: str) -> Command:

@@ -12,6 +12,7 @@ from alembic import command
 from redis.exceptions import RedisError
 
 import migrations
+from cluster.commands import EXIT_ROLLED_BACK
 from cluster.standing import RolledBack, check_standing
 from shared import keys
 from shared.connections import connect, connect_async, open_database
@@ -21,7 +22,6 @@ from shared.settings import Settings, load_settings
 
 LOCK = "matchbox:migrations"
 EXIT_ERROR = 3
-EXIT_ROLLED_BACK = 4
 WAIT_S = 60.0
 
 

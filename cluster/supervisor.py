@@ -18,8 +18,7 @@ import msgspec
 from cluster import embedded
 from cluster.child import Command
 from cluster.claim import claim
-from cluster.commands import log_folder, worker_command
-from cluster.migrate import EXIT_ROLLED_BACK
+from cluster.commands import EXIT_ROLLED_BACK, log_folder, worker_command
 from cluster.observer import Observer, Seen, lease_of
 from cluster.plan import (
     INITDB,

@@ -34,8 +34,13 @@ def pair(client):
 def test_market_data(cluster, pair):
     """Products, book, ticker, trades, candles, figures, currencies, time."""
     alice, bob = pair
-    alice.place_limit_order(PRODUCT, "sell", "115.00", "0.5")
-    bob.place_market_order(PRODUCT, "buy", size="0.2")
+    sell = alice.place_limit_order(PRODUCT, "sell", "115.00", "0.5")
+    buy = bob.place_market_order(PRODUCT, "buy", size="0.2")
+    until(
+        lambda: (
+            [alice.get_order(sell["id"])["filled_size"], bob.get_order(buy["id"])["filled_size"]] == ["0.20000000"] * 2
+        )
+    )
     public = cbpro.PublicClient(api_url=cluster.url)
     assert PRODUCT in [one["id"] for one in public.get_products()]
     until(lambda: public.get_product_order_book(PRODUCT, level=2)["asks"] == [["115.00", "0.30000000", 1]])

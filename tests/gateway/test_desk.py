@@ -3,7 +3,6 @@
 import asyncio
 import time
 
-import hiredis
 import pytest
 
 from shared.instants import iso
@@ -45,10 +44,8 @@ class Back:
         """A task that has sent its request, and the request."""
         task = asyncio.create_task(coroutine)
         await asyncio.sleep(0)
-        (number, packed), self.inbox._queue = self.inbox._queue[0], []
-        reader = hiredis.Reader()
-        reader.feed(packed)
-        request = decode_request(reader.gets()[4])
+        ((number, payload),) = self.inbox._queue.pop(0)
+        request = decode_request(payload)
         assert request.request_id == number
         return task, request
 

@@ -286,6 +286,9 @@ def test_a_revoked_key_trades_no_more(cluster, ws, alice):
     with contextlib.suppress(ConnectionClosed):
         for attempt in range(1000):
             client.ask(type="cancel", id=f"c{attempt}", client_oid="none")
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            client.hear()  # sending may have failed before all was heard
     assert client.socket.close_code == 1008
     assert client.heard[-1]["message"] == "Authentication Failed"
     assert careful.ask(type="cancel", id="y", order_id=number)["type"] == "cancel_result"

@@ -36,16 +36,16 @@ class Order:
     is_open: bool = True
     price: int = 0
     amends: list[AmendRequested] = field(default_factory=list)
+    cost: int = 0
+    exact_fee: Fraction = Fraction(0)
+    fee: int = 0
+    """An order's fees are rounded up once."""
 
-    def cost(self) -> int:
-        return sum(fill.cost for fill in self.fills)
-
-    def exact_fee(self) -> Fraction:
-        return sum((Fraction(fill.cost * fill.rate, 10**6) for fill in self.fills), Fraction(0))
-
-    def fee(self) -> int:
-        """An order's fees are rounded up once."""
-        return ceil(self.exact_fee())
+    def fill(self, fill: Fill) -> None:
+        self.fills.append(fill)
+        self.cost = sum(one.cost for one in self.fills)
+        self.exact_fee = sum((Fraction(one.cost * one.rate, 10**6) for one in self.fills), Fraction(0))
+        self.fee = ceil(self.exact_fee)
 
     def remaining(self) -> int:
         if self.reduced_to is not None:
@@ -62,17 +62,17 @@ class Order:
         if order.side == "sell":
             return len(lots) * instrument.lot_value
         if order.funds:
-            return (order.specified_funds or order.hold + order.due) - self.cost() - self.fee()
+            return (order.specified_funds or order.hold + order.due) - self.cost - self.fee
         dearest = [max(price for price, total in terms if total >= lot) for lot in lots]
         value = sum(dearest) * instrument.tick_value
-        worst_fee = self.exact_fee() + Fraction(value * max(order.maker_fee, order.taker_fee), 10**6)
-        return value + max(0, ceil(worst_fee) - self.fee())
+        worst_fee = self.exact_fee + Fraction(value * max(order.maker_fee, order.taker_fee), 10**6)
+        return value + max(0, ceil(worst_fee) - self.fee)
 
     def brought(self, instrument: Instrument) -> int:
         """What its fills so far have brought of the other currency."""
         if self.accepted.side == "buy":
             return sum(fill.quantity for fill in self.fills) * instrument.lot_value
-        return self.cost() - self.fee()
+        return self.cost - self.fee
 
     def terms(self, filled: int) -> list[tuple[int, int]]:
         """Price and total, now or after any of the amends under way."""
@@ -129,7 +129,7 @@ class NaiveLedger:
     def _fill(self, order: Order, fill: Fill) -> None:
         if order.reduced_to is not None:
             order.reduced_to -= fill.quantity
-        order.fills.append(fill)
+        order.fill(fill)
 
     def expected(self, instruments: dict[str, Instrument]) -> Expected:
         total: dict[tuple[int, str], int] = defaultdict(int)
@@ -149,8 +149,8 @@ class NaiveLedger:
             base, quote = order.accepted.instrument.split("-")
             sign = 1 if order.accepted.side == "buy" else -1
             total[account, base] += sign * sum(fill.quantity for fill in order.fills) * instrument.lot_value
-            total[account, quote] -= sign * order.cost() + order.fee()
-            total[0, quote] += order.fee()
+            total[account, quote] -= sign * order.cost + order.fee
+            total[0, quote] += order.fee
             held[account, quote if sign > 0 else base] += hold
         return {key: (total[key] - held[key], held[key]) for key in total.keys() | held.keys()}
 

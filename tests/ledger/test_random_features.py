@@ -161,4 +161,4 @@ def test_random_features_keep_every_invariant():
 @pytest.mark.timeout(1200)
 def test_long_random_features_keep_every_invariant():
     """The same over many more and longer runs."""
-    run(Features, 300, 100)
+    run(Features, 150, 100)

@@ -83,4 +83,4 @@ def test_random_flow_keeps_every_invariant():
 @pytest.mark.timeout(1200)
 def test_long_random_flow_keeps_every_invariant():
     """The same over many more and longer runs."""
-    run(Flow, 300, 100)
+    run(Flow, 150, 100)

@@ -55,8 +55,14 @@ def test_full_stores_close_the_exchange_in_stages_and_open_it_again():
             client.config_set("maxmemory", 0)
             kept = bot.until(200).json()["id"]
         pusher = cluster.kill("pusher", signal.SIGSTOP)
-        while bot.order().status_code == 200:
-            pass
+        placed = []
+        while (answer := bot.order()).status_code == 200:
+            placed.append(answer.json()["id"])
+        assert answer.status_code == 503
+        for order_id in placed:
+            bot.ask("DELETE", f"/orders/{order_id}")
+        while f"of {2 * LAG_MAX} entries" not in bot.ask("GET", "/health").text:
+            time.sleep(0.1)
         bot.until(503, "is halted for now (PostgreSQL behind", "DELETE", f"/orders/{kept}")
         assert "halted: PostgreSQL behind" in cluster.run("status").stdout
         cluster.run("instrument", "halt", SYMBOL)

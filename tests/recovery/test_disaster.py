@@ -57,8 +57,9 @@ class Person(Load):
         return answer.json()
 
     def orders(self):
-        """Open orders by id, without what time alone changes."""
-        return {one["id"]: one for one in self.call("GET", "/orders?limit=1000")}
+        """Open orders by id, without where a stop stands that trails: other people's trades move it."""
+        found = self.call("GET", "/orders?limit=1000")
+        return {one["id"]: one | {"stop_price": None} if one.get("trail_bps") else one for one in found}
 
     def balances(self):
         """What the accounts have."""
