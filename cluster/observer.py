@@ -10,7 +10,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from cluster.instruments import DEMO_INSTRUMENTS, encode, request
-from cluster.plan import PUSHER, symbol_of
+from cluster.plan import AUDITOR, PUSHER, symbol_of
 from cluster.pressure import measure
 from cluster.view import Beat, SupervisorView, decode_beat, identity
 from shared import keys
@@ -219,6 +219,8 @@ def lease_of(name: str) -> tuple[str, str] | None:
     if kind in ("engine", "ledger"):
         tag = keys.instrument_tag(argument) if kind == "engine" else keys.shard_tag(int(argument))
         return keys.meta(tag), f"{keys.lease(tag)}.live"
+    if kind == AUDITOR:
+        return keys.meta(keys.AUDITOR), f"{keys.lease(keys.AUDITOR)}.live"
     if kind == PUSHER:
         return f"{keys.PUSHER_LOCK}.current", f"{keys.PUSHER_LOCK}.live"
     return None

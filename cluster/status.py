@@ -8,7 +8,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from cluster.plan import DEMO, INITDB, MIGRATIONS, POSTGRES, PUSHER, VALKEY, symbol_of
+from cluster.plan import AUDITOR, DEMO, INITDB, MIGRATIONS, POSTGRES, PUSHER, VALKEY, symbol_of
 from cluster.pressure import decode_pressure
 from cluster.record import ClusterRecord, find_process
 from cluster.view import Beat, ProcessView, SupervisorView, decode_beat
@@ -20,7 +20,7 @@ LOST = "silent"
 """State of what a silent supervisor ran: nobody looks after it, if it lives at all."""
 NONE = "-"
 _GOOD, _BUSY = ("running",), ("starting", "recovering", "waiting", "stopping")
-_ORDER = (VALKEY, INITDB, POSTGRES, MIGRATIONS, "gateway", "ledger", "engine", PUSHER, DEMO)
+_ORDER = (VALKEY, INITDB, POSTGRES, MIGRATIONS, "gateway", "ledger", "engine", PUSHER, AUDITOR, DEMO)
 _decode_view = msgspec.json.Decoder(SupervisorView).decode
 
 

@@ -271,7 +271,13 @@ class Supervisor:
         heard = self._outlook.redis and time.monotonic() - self._heard_at < HEARD_S
         outlook = msgspec.structs.replace(self._outlook, heard=heard)
         return wanted_processes(
-            self._servers, outlook, given_up, self._settings.shards, self._settings.gateways, self._demo
+            self._servers,
+            outlook,
+            given_up,
+            self._settings.shards,
+            self._settings.gateways,
+            self._demo,
+            self._settings.auditor,
         )
 
     def _act(self) -> None:

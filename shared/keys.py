@@ -14,6 +14,10 @@ PRESSURE = "matchbox:pressure"
 """String with a short TTL: JSON ``Pressure``, how full the stores are and what the gateways may let in."""
 LOST = "matchbox:lost"
 """Hash: tag -> what Redis has lost of it. Nothing trades until ``matchbox recover`` has removed it."""
+FINDINGS = "matchbox:findings"
+"""Hash: tag -> JSON of the last breach that the auditor has halted for: where, what, and which file tells it again."""
+AUDITED = "matchbox:audited"
+"""Hash: tag -> the entry of its log up to which the auditor has checked everything."""
 SUPERVISORS = "matchbox:supervisors"
 """Hash: host and data folder -> JSON of what that supervisor runs and how it is, written twice a second."""
 CANCEL_ON_DISCONNECT = "matchbox:cancel-on-disconnect"
@@ -75,6 +79,9 @@ def consumers(stream: str) -> str:
 
 POSTGRESQL = "postgresql"
 """The pusher's name among the consumers of a log: what PostgreSQL has."""
+
+AUDITOR = "matchbox:auditor"
+"""Stands where a tag does: one auditor per cluster, by its lease."""
 
 PUSHER_LOCK = "matchbox:pusher"
 """Lock: one pusher per cluster."""

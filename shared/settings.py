@@ -47,6 +47,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     batch: Annotated[Count, Meta(description="entries a ledger or book reads at once")] = 512
     lease_ms: Annotated[int, Meta(ge=500, description="how long a silent owner keeps its book or shard")] = 3000
     snapshot_every: Annotated[Count, Meta(description="log entries between two snapshots")] = 50_000
+    digest_every: Annotated[Count, Meta(description="log entries between two digests that a book or ledger tells")] = (
+        1000
+    )
+    auditor: Annotated[
+        bool,
+        Meta(description="whether a process checks all logs, states and snapshots meanwhile, and halts what is wrong"),
+    ] = True
     log_keep: Annotated[Millis, Meta(description="log entries kept at least, for readers that resume")] = 100_000
     request_timeout_ms: Annotated[Count, Meta(description="how long the gateway waits for the ledger")] = 5000
     inbox_age_ms: Annotated[
