@@ -5,6 +5,7 @@
 #   make build   install, and build the compiled order book anew if its source has changed
 #   make simulate SEEDS=100000   that many seeded runs of the whole pipeline with faults, on all cores (CONTRIBUTING.md)
 #   make failover N=20           two hosts: how long a book pauses when its host is killed, N times
+#   make kill-switch N=3         how long the last of 10,000 orders lives once a kill switch is thrown
 #   make soak MINUTES=30         the demo's market for so long, with a fault a minute
 #   make check   format, lint, types, fast tests
 #   make clients install the JavaScript clients that "make test" tries, where there is npm
@@ -26,7 +27,7 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" && echo yes
 export UV_NO_CACHE := 1
 endif
 
-.PHONY: run install build test simulate failover check clients peers format lock clean
+.PHONY: run install build test simulate failover kill-switch soak check clients peers format lock clean
 
 run: $(INSTALLED)
 	$(BIN)/matchbox start --demo $(ARGS)
@@ -72,10 +73,13 @@ SEEDS ?= 10000
 simulate: $(INSTALLED)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
-# Ends with one line of JSON.
+# Each ends with one line of JSON.
 N ?= 5
 failover: $(INSTALLED)
 	@$(BIN)/python -m tests.processes.failover --runs $(N) $(ARGS)
+
+kill-switch: $(INSTALLED)
+	@$(BIN)/python -m tests.processes.kill_switch --runs $(N) $(ARGS)
 
 MINUTES ?= 30
 soak: $(INSTALLED)

@@ -118,6 +118,8 @@ def status(data: str | None, as_json: bool) -> None:
     for url in found.addresses:
         click.echo(f"Matchbox at {url}\n")
     print_table(cluster_status.table_of(found))
+    if stores := cluster_status.stores_of(found):
+        print_table(stores)
     if found.problem:
         raise click.ClickException(found.problem)
 

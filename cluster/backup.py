@@ -28,7 +28,8 @@ from shared.settings import Settings
 
 REDIS, SERVER_KEY = "redis.msgpack", "server.key"
 _FLEETING = tuple(
-    one.encode() for one in (keys.beat(""), keys.SUPERVISORS, keys.supervisor(""), keys.PUSHER_LOCK, keys.AUDITOR)
+    one.encode()
+    for one in (keys.beat(""), keys.SUPERVISORS, keys.supervisor(""), keys.PUSHER_LOCK, keys.AUDITOR, keys.PRESSURE)
 )
 """What Redis keeps only of those who run."""
 _SCAN = 1000

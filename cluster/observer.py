@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from cluster.instruments import DEMO_INSTRUMENTS, encode, request
 from cluster.plan import AUDITOR, PUSHER, symbol_of
+from cluster.pressure import measure
 from cluster.view import Beat, SupervisorView, decode_beat, identity
 from shared import keys
 from shared.connections import connect_async
@@ -18,6 +19,7 @@ from shared.errors import MatchboxError
 from shared.instrument import Instrument
 from shared.messages import FIELD
 from shared.mutex import Mutex
+from shared.pressure import Pressure
 from shared.settings import Settings
 
 LOOK_S = 2.0
@@ -44,6 +46,7 @@ class Seen(msgspec.Struct):
     halted: frozenset[str] = frozenset()
     beats: dict[str, Beat | None] = {}
     told_apart: frozenset[str] = frozenset()
+    pressure: Pressure = Pressure()
 
 
 class Observer:
@@ -92,11 +95,13 @@ class Observer:
         if lost:
             raise MatchboxError(lost[0].decode())
         own, latest = found or ((), ())
+        symbols = tuple(sorted(symbol.decode() for symbol in instruments))
         return Seen(
-            symbols=tuple(sorted(symbol.decode() for symbol in instruments)),
+            symbols=symbols,
             halted=frozenset(name.decode() for name in halted),
             beats={name: decode_beat(a or b) for name, a, b in zip(pids, own, latest, strict=True)},
             told_apart=frozenset(name for name, text in zip(pids, own, strict=True) if text),
+            pressure=await measure(self._client, self._settings, symbols),
         )
 
     async def _set_up(self) -> None:
