@@ -137,9 +137,9 @@ class RedisLogs:
         return read_snapshots(self._client.hgetall(keys.snapshot(tag)))
 
     def oldest(self, tag: str) -> int:
-        """The number of the log's first entry; 1 if it has none."""
+        """The number of the log's first entry, or of the one that would be its next."""
         first = self._client.execute_command(b"XRANGE", keys.log(tag), "-", "+", "COUNT", 1)
-        return number_of(first[0][0]) if first else 1
+        return number_of(first[0][0]) if first else int(self._client.hget(keys.meta(tag), "length") or 0) + 1
 
     def entries(self, log: str, start: int, last: int) -> list[tuple[bytes, bytes]]:
         """Some entries after ``start`` up to ``last``: (id, payload). Raises ``Trimmed`` if they are gone."""

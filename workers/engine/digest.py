@@ -1,8 +1,8 @@
 """A book in 16 characters: what its owner tells now and then, and the auditor holds against the fold of the log.
 
-The whole state costs a dump, 1 µs an order: that is compared at each snapshot. This costs 20 µs (in Python 60 to 180 µs) at
-any size, and has what the next orders meet: the counters, how many rest and wait, and the first of each side, in their
-priority.
+The whole state costs a dump, 1 µs an order: that is compared at each snapshot. This costs 20 µs (in Python 60 to 180)
+at any size, and has what the next orders meet: the counters, how many rest and wait, and the first of each side, in
+their priority.
 """
 
 import hashlib
