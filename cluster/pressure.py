@@ -19,6 +19,11 @@ SHARE_OF_MACHINE = 2
 """A Redis without a bound of its own may use half of its machine's memory."""
 TTL_S = 10
 MEMORY, LAG = "Redis memory", "PostgreSQL behind"
+ADVICE = {
+    MEMORY: "give Redis more (its maxmemory, or MATCHBOX_REDIS_MEMORY_MB), or lower MATCHBOX_LOG_KEEP",
+    LAG: '"matchbox logs pusher" and "matchbox logs postgres" say what holds it up',
+}
+"""What a person can do who does not want to wait."""
 
 
 def judge(readings: Iterable[Reading], before: Pressure) -> Pressure:

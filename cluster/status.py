@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.plan import AUDITOR, DEMO, INITDB, MIGRATIONS, POSTGRES, PUSHER, VALKEY, symbol_of
-from cluster.pressure import decode_pressure
+from cluster.pressure import ADVICE, decode_pressure
 from cluster.record import ClusterRecord, find_process
 from cluster.view import Beat, ProcessView, SupervisorView, decode_beat
 from shared import keys
@@ -125,8 +125,10 @@ def is_well(status: Status) -> bool:
 def stores_of(status: Status) -> Text:
     """How full the stores are, and what is taken while they are."""
     level, readings = status.pressure.level, status.pressure.readings
-    text = f"{level}: {status.pressure.says}" if level != "open" else "; ".join(map(str, readings))
-    return Text(text, "green" if level == "open" else "yellow" if level == "cancel-only" else "red")
+    if level == "open":
+        return Text("; ".join(map(str, readings)), "green")
+    advice = "; ".join(ADVICE[one.name] for one in readings if one.level != "open")
+    return Text(f"{level}: {status.pressure.says} ({advice})", "yellow" if level == "cancel-only" else "red")
 
 
 def table_of(status: Status) -> Table:

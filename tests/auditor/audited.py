@@ -7,7 +7,7 @@ from typing import Any
 
 from shared import keys
 from shared.instrument import Instrument
-from shared.messages import OrderRequest, TransferRequest, encode
+from shared.messages import OrderRequest, Side, TransferRequest, encode
 from shared.submit import Refused
 from tests.harness import BTC_USD, ETH_USD, Cluster
 
@@ -37,7 +37,7 @@ class Audited(Cluster):
         pipe = self.client.pipeline(transaction=False)
         for number in range(count):
             for symbol in symbols:
-                side = "buy" if number % 2 else "sell"
+                side: Side = "buy" if number % 2 else "sell"
                 price = 10_000 + (number * 7) % 50 * (-1 if number % 2 else 1) + (5 if number % 5 == 0 else 0)
                 order = OrderRequest(secrets.token_hex(8), 1 + number % 2, symbol, side, "limit", price, 100 + number)
                 pipe.xadd(keys.inbox(0), {"d": encode(order)})

@@ -19,7 +19,7 @@ from workers.auditor.snapshots import make
 from workers.auditor.watch import Finding
 from workers.store import Snapshot
 
-KINDS = {"plain": LiveRecorded, "features": LiveFeatures}
+KINDS: dict[str, type[Live]] = {"plain": LiveRecorded, "features": LiveFeatures}
 
 
 @cache

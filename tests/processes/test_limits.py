@@ -64,7 +64,9 @@ def test_full_stores_close_the_exchange_in_stages_and_open_it_again():
         while f"of {2 * LAG_MAX} entries" not in bot.ask("GET", "/health").text:
             time.sleep(0.1)
         bot.until(503, "is halted for now (PostgreSQL behind", "DELETE", f"/orders/{kept}")
-        assert "halted: PostgreSQL behind" in cluster.run("status").stdout
+        status = cluster.run("status").stdout
+        assert "halted: PostgreSQL behind" in status
+        assert "matchbox logs pusher" in status
         cluster.run("instrument", "halt", SYMBOL)
         os.kill(pusher, signal.SIGCONT)
         bot.until(200, "", "DELETE", f"/orders/{kept}")

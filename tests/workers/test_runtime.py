@@ -345,7 +345,7 @@ def test_a_snapshot_that_got_damaged_is_written_again(redis_url, client, monkeyp
     monkeypatch.setattr(workers.runtime, "TRIM_S", 0)
     for number in range(12):
         client.xadd(SOURCE, {"d": number})
-    seen = []
+    seen: list[int] = []
 
     def spoil_once():
         stored = {int(position): value for position, value in client.hgetall(keys.snapshot(TAG)).items()}
@@ -366,7 +366,7 @@ def test_a_newer_snapshot_by_the_auditor_spares_the_owner_its_own(redis_url, cli
     """The owner writes none while there is one that is not older than its own would have to be."""
     for number in range(20):
         client.xadd(SOURCE, {"d": number})
-    written = set()
+    written: set[int] = set()
 
     def write():
         length = int(client.hget(keys.meta(TAG), "length") or 0)
