@@ -6,6 +6,7 @@
 #   make simulate SEEDS=100000   that many seeded runs of the whole pipeline with faults, on all cores (CONTRIBUTING.md)
 #   make crash-matrix N=500      everything of a trading exchange dies at every labelled point, N times each
 #   make failover N=20           two hosts: how long a book pauses when its host is killed, N times
+#   make kill-switch N=3         how long the last of 10,000 orders lives once a kill switch is thrown
 #   make soak MINUTES=30         the demo's market for so long, with a fault a minute
 #   make check   format, lint, types, fast tests
 #   make clients install the JavaScript clients that "make test" tries, where there is npm
@@ -27,7 +28,7 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" && echo yes
 export UV_NO_CACHE := 1
 endif
 
-.PHONY: run install build test simulate crash-matrix failover check clients peers format lock clean
+.PHONY: run install build test simulate crash-matrix failover kill-switch soak check clients peers format lock clean
 
 run: $(INSTALLED)
 	$(BIN)/matchbox start --demo $(ARGS)
@@ -78,10 +79,13 @@ crash-matrix: N ?= 20
 crash-matrix: $(INSTALLED)
 	@$(BIN)/python -m tests.processes.crash --faults $(N) $(ARGS)
 
-# Ends with one line of JSON.
-failover: N ?= 5
+# Each ends with one line of JSON.
+failover kill-switch: N ?= 5
 failover: $(INSTALLED)
 	@$(BIN)/python -m tests.processes.failover --runs $(N) $(ARGS)
+
+kill-switch: $(INSTALLED)
+	@$(BIN)/python -m tests.processes.kill_switch --runs $(N) $(ARGS)
 
 MINUTES ?= 30
 soak: $(INSTALLED)

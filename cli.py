@@ -118,6 +118,8 @@ def status(data: str | None, as_json: bool) -> None:
     for url in found.addresses:
         click.echo(f"Matchbox at {url}\n")
     print_table(cluster_status.table_of(found))
+    if stores := cluster_status.stores_of(found):
+        print_table(stores)
     if found.problem:
         raise click.ClickException(found.problem)
 
@@ -207,17 +209,28 @@ def replay(file: str, symbol: str | None, limit: int | None, rate: int | None, c
 
 
 @cli.command()
+@click.option("--journal", metavar="FILE", help="Check a journal of the auditor instead; needs no exchange.")
 @data_option
-def audit(data: str | None) -> None:
+def audit(journal: str | None, data: str | None) -> None:
     """Check the invariants over logs and PostgreSQL.
 
     The exchange may go on meanwhile. A line per violation, and exit code 1 if there is any. The last line is JSON.
+
+    While the exchange runs its auditor checks the same all the time. What it halts an instrument for it keeps as a
+    journal, from which --journal finds it again.
     """
+    from pathlib import Path
+
     from rich.console import Console
 
     from workers.audit.show import audit_to
+    from workers.auditor.show import find_again_to
 
-    if not audit_to(Console(), Session(data).settings).is_good:
+    console = Console()
+    is_good = (
+        not find_again_to(console, Path(journal)) if journal else audit_to(console, Session(data).settings).is_good
+    )
+    if not is_good:
         raise SystemExit(1)
 
 

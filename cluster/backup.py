@@ -27,7 +27,10 @@ from shared.schema import metadata
 from shared.settings import Settings
 
 REDIS, SERVER_KEY = "redis.msgpack", "server.key"
-_FLEETING = tuple(one.encode() for one in (keys.beat(""), keys.SUPERVISORS, keys.supervisor(""), keys.PUSHER_LOCK))
+_FLEETING = tuple(
+    one.encode()
+    for one in (keys.beat(""), keys.SUPERVISORS, keys.supervisor(""), keys.PUSHER_LOCK, keys.AUDITOR, keys.PRESSURE)
+)
 """What Redis keeps only of those who run."""
 _SCAN = 1000
 

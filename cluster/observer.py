@@ -10,7 +10,8 @@ import msgspec
 from redis.exceptions import RedisError
 
 from cluster.instruments import DEMO_INSTRUMENTS, encode, request
-from cluster.plan import PUSHER, symbol_of
+from cluster.plan import AUDITOR, PUSHER, symbol_of
+from cluster.pressure import measure
 from cluster.view import Beat, SupervisorView, decode_beat, identity
 from shared import keys
 from shared.connections import connect_async
@@ -18,6 +19,7 @@ from shared.errors import MatchboxError
 from shared.instrument import Instrument
 from shared.messages import FIELD
 from shared.mutex import Mutex
+from shared.pressure import Pressure
 from shared.settings import Settings
 
 LOOK_S = 2.0
@@ -44,6 +46,7 @@ class Seen(msgspec.Struct):
     halted: frozenset[str] = frozenset()
     beats: dict[str, Beat | None] = {}
     told_apart: frozenset[str] = frozenset()
+    pressure: Pressure = Pressure()
 
 
 class Observer:
@@ -92,11 +95,13 @@ class Observer:
         if lost:
             raise MatchboxError(lost[0].decode())
         own, latest = found or ((), ())
+        symbols = tuple(sorted(symbol.decode() for symbol in instruments))
         return Seen(
-            symbols=tuple(sorted(symbol.decode() for symbol in instruments)),
+            symbols=symbols,
             halted=frozenset(name.decode() for name in halted),
             beats={name: decode_beat(a or b) for name, a, b in zip(pids, own, latest, strict=True)},
             told_apart=frozenset(name for name, text in zip(pids, own, strict=True) if text),
+            pressure=await measure(self._client, self._settings, symbols),
         )
 
     async def _set_up(self) -> None:
@@ -214,6 +219,8 @@ def lease_of(name: str) -> tuple[str, str] | None:
     if kind in ("engine", "ledger"):
         tag = keys.instrument_tag(argument) if kind == "engine" else keys.shard_tag(int(argument))
         return keys.meta(tag), f"{keys.lease(tag)}.live"
+    if kind == AUDITOR:
+        return keys.meta(keys.AUDITOR), f"{keys.lease(keys.AUDITOR)}.live"
     if kind == PUSHER:
         return f"{keys.PUSHER_LOCK}.current", f"{keys.PUSHER_LOCK}.live"
     return None

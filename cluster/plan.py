@@ -36,7 +36,7 @@ VALKEY, POSTGRES = "valkey", "postgres"
 SERVERS = (VALKEY, POSTGRES)
 INITDB, MIGRATIONS = "initdb", "migrations"
 """Run once each, until they succeed: PostgreSQL's files, and its tables."""
-PUSHER, DEMO = "pusher", "demo"
+PUSHER, AUDITOR, DEMO = "pusher", "auditor", "demo"
 
 
 def engine(symbol: str) -> str:
@@ -177,12 +177,18 @@ class Outlook(msgspec.Struct, frozen=True):
 
 
 def wanted_processes(
-    servers: Iterable[str], outlook: Outlook, given_up: Collection[str], shards: int, gateways: int, demo: bool
+    servers: Iterable[str],
+    outlook: Outlook,
+    given_up: Collection[str],
+    shards: int,
+    gateways: int,
+    demo: bool,
+    auditor: bool = False,
 ) -> list[Wanted]:
     """What should run, in the order in which it is started. ``servers``: those this cluster runs itself.
 
     Ledgers and engines need Redis alone, so they recover while PostgreSQL still starts; the demo needs a gateway
-    that serves.
+    that serves, and the auditor lets a start go first.
     """
     found = [_basis(name, name != POSTGRES or outlook.initialised) for name in servers]
     if not outlook.initialised:
@@ -198,6 +204,8 @@ def wanted_processes(
     found.append(Wanted(PUSHER, migrated, heard))
     if demo:
         found.append(Wanted(DEMO, up and outlook.serving, heard))
+    if auditor:
+        found.append(Wanted(AUDITOR, up and outlook.serving, heard))
     return found
 
 
@@ -208,6 +216,6 @@ def _basis(name: str, startable: bool = True) -> Wanted:
 
 def stop_stages(names: Iterable[str]) -> list[list[str]]:
     """The running workers in the order they are drained: who brings in orders, who decides them, who records them."""
-    kinds = (("gateway", DEMO), ("ledger", "engine"), (PUSHER, MIGRATIONS, INITDB))
+    kinds = (("gateway", DEMO), ("ledger", "engine"), (PUSHER, AUDITOR, MIGRATIONS, INITDB))
     known = list(names)
     return [[name for name in known if name.partition(":")[0] in stage] for stage in kinds]

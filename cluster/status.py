@@ -8,17 +8,19 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from cluster.plan import DEMO, INITDB, MIGRATIONS, POSTGRES, PUSHER, VALKEY, symbol_of
+from cluster.plan import AUDITOR, DEMO, INITDB, MIGRATIONS, POSTGRES, PUSHER, VALKEY, symbol_of
+from cluster.pressure import ADVICE, decode_pressure
 from cluster.record import ClusterRecord, find_process
 from cluster.view import Beat, ProcessView, SupervisorView, decode_beat
 from shared import keys
+from shared.pressure import Pressure
 
 SILENT_S = 10.0
 LOST = "silent"
 """State of what a silent supervisor ran: nobody looks after it, if it lives at all."""
 NONE = "-"
 _GOOD, _BUSY = ("running",), ("starting", "recovering", "waiting", "stopping")
-_ORDER = (VALKEY, INITDB, POSTGRES, MIGRATIONS, "gateway", "ledger", "engine", PUSHER, DEMO)
+_ORDER = (VALKEY, INITDB, POSTGRES, MIGRATIONS, "gateway", "ledger", "engine", PUSHER, AUDITOR, DEMO)
 _decode_view = msgspec.json.Decoder(SupervisorView).decode
 
 
@@ -45,6 +47,7 @@ class Status(msgspec.Struct):
     addresses: list[str]
     processes: list[Row]
     problem: str = ""
+    pressure: Pressure = Pressure()
 
 
 def status_of(client: Any) -> Status:
@@ -54,7 +57,8 @@ def status_of(client: Any) -> Status:
     given_up: dict[bytes, bytes] = client.hgetall(keys.HALTED)
     halted = {name.decode(): reason.decode() for name, reason in given_up.items()}
     beats = _beats(client, views)
-    found = Status([view.address for view in views], [])
+    pressure = decode_pressure(client.get(keys.PRESSURE))
+    found = Status([view.address for view in views], [], pressure=pressure)
     for view in sorted(views, key=lambda one: (one.host, one.data)):
         silent_s = now - view.time
         state = "running" if silent_s < SILENT_S else f"silent for {silent_s:.0f} s"
@@ -114,7 +118,17 @@ def status_without_redis(record: ClusterRecord, folder: Path, error: str) -> Sta
 
 def is_well(status: Status) -> bool:
     """Whether every process runs."""
-    return not status.problem and bool(status.processes) and all(one.state in _GOOD for one in status.processes)
+    is_open = not status.problem and status.pressure.level == "open"
+    return is_open and bool(status.processes) and all(one.state in _GOOD for one in status.processes)
+
+
+def stores_of(status: Status) -> Text:
+    """How full the stores are, and what is taken while they are."""
+    level, readings = status.pressure.level, status.pressure.readings
+    if level == "open":
+        return Text("; ".join(map(str, readings)), "green")
+    advice = "; ".join(ADVICE[one.name] for one in readings if one.level != "open")
+    return Text(f"{level}: {status.pressure.says} ({advice})", "yellow" if level == "cancel-only" else "red")
 
 
 def table_of(status: Status) -> Table:

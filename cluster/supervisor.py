@@ -42,6 +42,7 @@ from cluster.shutdown import Shutdown
 from cluster.view import SupervisorView
 from cluster.welcome import address, answers
 from shared.errors import MatchboxError
+from shared.pressure import Level, Pressure
 from shared.settings import Settings
 
 TICK_S = 0.5
@@ -91,6 +92,7 @@ class Supervisor:
         self._measured_at = 0.0
         self._heard_at = 0.0
         self._is_away_told = False
+        self._level: Level = "open"
         self._recorded: list[object] = []
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -221,6 +223,12 @@ class Supervisor:
         for name in troubles.keys() - set(self._troubled):
             self._report(f"{name} has trouble: {troubles[name]}")
         self._troubled = troubles.keys()
+        self._tell_of_pressure(seen.pressure)
+
+    def _tell_of_pressure(self, pressure: Pressure) -> None:
+        if pressure.level != self._level:
+            self._level = pressure.level
+            self._report(f"all instruments are {pressure.level}{pressure.says and f': {pressure.says}'}")
 
     def _tell_of_redis(self, error: str) -> None:
         """Say that Redis is away, also if it never was there, and when it is back; but not while we start."""
@@ -263,7 +271,13 @@ class Supervisor:
         heard = self._outlook.redis and time.monotonic() - self._heard_at < HEARD_S
         outlook = msgspec.structs.replace(self._outlook, heard=heard)
         return wanted_processes(
-            self._servers, outlook, given_up, self._settings.shards, self._settings.gateways, self._demo
+            self._servers,
+            outlook,
+            given_up,
+            self._settings.shards,
+            self._settings.gateways,
+            self._demo,
+            self._settings.auditor,
         )
 
     def _act(self) -> None:

@@ -47,8 +47,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     batch: Annotated[Count, Meta(description="entries a ledger or book reads at once")] = 512
     lease_ms: Annotated[int, Meta(ge=500, description="how long a silent owner keeps its book or shard")] = 3000
     snapshot_every: Annotated[Count, Meta(description="log entries between two snapshots")] = 50_000
+    digest_every: Annotated[Count, Meta(description="log entries between two digests that a book or ledger tells")] = (
+        1000
+    )
+    auditor: Annotated[
+        bool,
+        Meta(description="whether a process checks all logs, states and snapshots meanwhile, and halts what is wrong"),
+    ] = True
     log_keep: Annotated[Millis, Meta(description="log entries kept at least, for readers that resume")] = 100_000
     request_timeout_ms: Annotated[Count, Meta(description="how long the gateway waits for the ledger")] = 5000
+    inbox_age_ms: Annotated[
+        Count, Meta(description="orders are refused while a request has waited longer for its ledger")
+    ] = 2500
+    inbox_max: Annotated[Count, Meta(description="orders are refused while an inbox has more entries")] = 200_000
+    redis_memory_mb: Annotated[
+        Millis, Meta(description="memory that Redis may use; 0: its maxmemory, or else half of its machine's")
+    ] = 0
+    redis_memory_percent: Annotated[
+        int,
+        Meta(ge=1, le=98, description="of that: above it only cancels are taken; half-way to 100 only kill switches"),
+    ] = 80
+    postgresql_lag_max: Annotated[
+        Count,
+        Meta(description="log entries PostgreSQL may be behind: above it only cancels, above twice only kill switches"),
+    ] = 1_000_000
     core: Annotated[
         Literal["auto", "python", "compiled"], Meta(description="order book; auto: the compiled one if it is built")
     ] = "auto"
@@ -169,8 +191,8 @@ def _check_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
 def variables() -> list[tuple[str, str]]:
     """Each setting's variable, and what it means with its default: what ``start --help`` lists."""
     hints = get_type_hints(Settings, include_extras=True)
-    defaults = msgspec.to_builtins(Settings())
+    defaults = {name: str(value) or "empty" for name, value in msgspec.to_builtins(Settings()).items()}
     return [
-        (PREFIX + name.upper(), f"{hint.__metadata__[-1].description} [default: {defaults[name] or 'empty'}]")
+        (PREFIX + name.upper(), f"{hint.__metadata__[-1].description} [default: {defaults[name]}]")
         for name, hint in hints.items()
     ]

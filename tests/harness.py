@@ -108,6 +108,8 @@ class Cluster:
         self.http = httpx.Client(base_url=self.url, timeout=10)
         self.submitter = Submitter(self.client, self.settings.shards)
         self._workers = workers
+        self.modules: dict[str, str] = {}
+        """What a process runs in place of its worker."""
 
     @property
     def url(self) -> str:
@@ -121,6 +123,7 @@ class Cluster:
             "ledger": [f"ledger:{shard}" for shard in range(self.settings.shards)],
             "engine": [f"engine:{one.symbol}" for one in self.instruments],
             "pusher": ["pusher"],
+            "auditor": ["auditor"],
             "gateway": [f"gateway:{number}" for number in range(self.settings.gateways)],
         }
         return [name for kind in self._workers for name in found[kind]]
@@ -151,8 +154,9 @@ class Cluster:
 
     def start(self, name: str) -> None:
         """Start a process; does not wait for it."""
-        module, _, argument = name.partition(":")
-        command = [sys.executable, "-m", f"workers.{module}", *([argument] if argument else [])]
+        kind, _, argument = name.partition(":")
+        module = self.modules.get(name, f"workers.{kind}")
+        command = [sys.executable, "-m", module, *([argument] if argument else [])]
         with self.log(name).open("ab") as output:
             self.processes[name] = subprocess.Popen(
                 command,

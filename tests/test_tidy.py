@@ -38,8 +38,17 @@ REACH = {
 COMMON = {"workers.runtime", "workers.store", "workers.follow"}
 """What any worker may import of ``workers`` itself."""
 PURE_PACKAGES = {
-    "workers.engine": ("book", "core", "matching", "levels", "orders", "expiry", "lists", "stops"),
-    "workers.ledger": ("ledger", "settlement", "accounts", "orders", "risk", "holds", "state"),
+    "workers.engine": ("book", "core", "digest", "matching", "levels", "orders", "expiry", "lists", "stops"),
+    "workers.audit": (
+        "book_checks",
+        "history",
+        "invariants",
+        "ledger_checks",
+        "redis_logs",
+        "settlement_checks",
+        "snapshot_checks",
+    ),
+    "workers.ledger": ("digest", "ledger", "settlement", "accounts", "orders", "risk", "holds", "state"),
 }
 """Pure files that other workers may fold."""
 

@@ -1,7 +1,7 @@
 -- One atomic commit of a state machine. Everything is checked before the first write: neither Lua nor MULTI rolls back.
 --
 -- KEYS: meta, log, outbox...
--- ARGV: epoch, owner, version, length, chain before, chain after, lease in ms,
+-- ARGV: epoch, owner, version, length, chain before, chain after, lease in ms, digest of the state (or ''),
 --       number of positions, (source, id)...,
 --       number of log entries, payload...,
 --       then per outbox: its length before, number of entries, payload...
@@ -14,8 +14,8 @@ local have = redis.call('HMGET', meta, 'epoch', 'owner', 'version', 'length', 'c
 if have[1] ~= ARGV[1] or have[2] ~= ARGV[2] then return 'FENCED' end
 
 local version, length = tonumber(ARGV[3]), tonumber(ARGV[4])
-local sources = tonumber(ARGV[8])
-local first = 9 + 2 * sources + 1               -- index of the first log payload
+local sources = tonumber(ARGV[9])
+local first = 10 + 2 * sources + 1              -- index of the first log payload
 local entries = tonumber(ARGV[first - 1])
 local at_version, at_length, at_chain = tonumber(have[3] or '0'), tonumber(have[4] or '0'), have[5] or ''
 if at_version == version + 1 and at_length == length + entries and at_chain == ARGV[6] then return 'DUP' end
@@ -35,7 +35,11 @@ local time = redis.call('TIME')
 local lease = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[7]
 local fields = {'version', string.format('%d', version + 1), 'length', string.format('%d', length + entries),
                 'chain', ARGV[6], 'lease', string.format('%d', lease)}
-for i = 9, 8 + 2 * sources, 2 do
+if ARGV[8] ~= '' then
+  fields[#fields + 1] = 'digest'
+  fields[#fields + 1] = string.format('%d ', length + entries) .. ARGV[8]
+end
+for i = 10, 9 + 2 * sources, 2 do
   fields[#fields + 1] = 'at:' .. ARGV[i]
   fields[#fields + 1] = ARGV[i + 1]
 end

@@ -78,6 +78,9 @@ class Handler(Protocol):
     def reset(self) -> None:
         """Forget everything: the state before the first entry."""
 
+    def digest(self) -> str:
+        """A few characters that stand for the state, as it is behind the last entry that was handled."""
+
     def sequence(self) -> int:
         """A count that tells people how far it is."""
 
@@ -241,6 +244,7 @@ class Runtime:
             positions=positions,
             log=batch.log,
             sends={stream: (before.lengths.get(stream, 0), payloads) for stream, payloads in batch.sends.items()},
+            digest=self._handler.digest() if self._is_digest_due(before.length, len(batch.log)) else "",
         )
         self._store.send_commit(commit)
         self._commit = commit
@@ -251,6 +255,11 @@ class Runtime:
             positions=before.positions | positions,
             lengths=before.lengths | {stream: length + len(sent) for stream, (length, sent) in commit.sends.items()},
         )
+
+    def _is_digest_due(self, length: int, more: int) -> bool:
+        """Whether the log passes the next multiple of ``digest_every``: then the auditor is told what the state is."""
+        every = self._settings.digest_every
+        return (length + more) // every > length // every
 
     def _settle_commit(self) -> bool:
         """Wait for the commit under way, if any. False: it was refused (or never answered); start over."""
@@ -306,11 +315,26 @@ class Runtime:
         )
 
     def _snapshot_if_due(self) -> bool:
-        if self._standing.length - self._snapshot_at < self._settings.snapshot_every:
+        if not self._is_snapshot_due():
+            return True
+        self._note_newest(self._store.sound_snapshots())
+        if not self._is_snapshot_due():
             return True
         if not self._settle_commit():
             return False
         return self._save_snapshot()
+
+    def _is_snapshot_due(self) -> bool:
+        return self._standing.length - self._snapshot_at >= self._settings.snapshot_every
+
+    def _note_newest(self, sound: list[int]) -> None:
+        """The auditor may have written one, which spares us the pause; ours may be damaged: then another is due."""
+        newest = max(sound, default=0)
+        if newest > self._snapshot_at >= 0:
+            self._snapshot_at = newest
+        elif newest < self._snapshot_at:
+            self._log.warning("the snapshot cannot be read back; writing another", position=self._snapshot_at)
+            self._snapshot_at = -self._settings.snapshot_every
 
     def _save_snapshot(self) -> bool:
         """False: somebody else owns the tag, or Redis lost what the state holds.
@@ -332,7 +356,8 @@ class Runtime:
         return True
 
     def _trim(self) -> None:
-        snapshots = self._store.snapshot_positions()
+        snapshots = self._store.sound_snapshots()
+        self._note_newest(snapshots)
         own_log = keys.log(self._store.tag)
         if len(snapshots) > 1:
             keep_from = max(0, min(snapshots[1], self._standing.length - self._settings.log_keep)) + 1

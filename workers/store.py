@@ -54,6 +54,8 @@ class Standing(msgspec.Struct):
     chain: str
     positions: dict[str, str]
     lengths: dict[str, int]
+    digest: tuple[int, str] = (0, "")
+    """What its owner told last of its state: the length of the log then, and the digest."""
 
 
 class Snapshot(msgspec.Struct):
@@ -71,7 +73,7 @@ class Snapshot(msgspec.Struct):
 
 
 class Commit(msgspec.Struct):
-    """Everything one commit writes. ``sends``: outbox -> (its length before, payloads)."""
+    """What one commit writes. ``sends``: outbox -> (its length before, payloads). ``digest``: the state's, or ""."""
 
     version: int
     length: int
@@ -80,6 +82,7 @@ class Commit(msgspec.Struct):
     positions: dict[str, str]
     log: list[bytes]
     sends: dict[str, tuple[int, list[bytes]]]
+    digest: str = ""
 
 
 def read_snapshots(fields: dict[bytes, bytes]) -> list[Snapshot]:
@@ -100,12 +103,14 @@ def _snapshot(value: bytes) -> Snapshot | None:
 def read_standing(fields: dict[bytes, bytes]) -> Standing:
     """The standing in a ``{tag}:meta`` hash (of a tag that was never owned: the beginning)."""
     text = {name.decode(): value.decode() for name, value in fields.items()}
+    digested, _, digest = text.get("digest", "0 ").partition(" ")
     return Standing(
         version=int(text.get("version", "0")),
         length=int(text.get("length", "0")),
         chain=text.get("chain", ""),
         positions={name[3:]: value for name, value in text.items() if name.startswith("at:")},
         lengths={name[4:]: int(value) for name, value in text.items() if name.startswith("len:")},
+        digest=(int(digested), digest),
     )
 
 
@@ -127,6 +132,7 @@ class RedisStore:
         self._writer = self._client.connection_pool.make_connection()
         self._read_command: tuple[Any, ...] = ()
         self._commit_command: tuple[Any, ...] = ()
+        self._sound: set[int] = set()
 
     # --- ownership ---
 
@@ -143,6 +149,7 @@ class RedisStore:
         if not taken:
             return max(1, int(number))
         self.owner, self.epoch = token, int(number)
+        self._sound.clear()
         return 0
 
     def wait_for_release(self, wait_ms: int) -> None:
@@ -226,7 +233,7 @@ class RedisStore:
         """Send a commit; ``receive_commit`` tells its fate. One at a time."""
         arguments: list[Any] = [
             self.epoch, self.owner, commit.version, commit.length, commit.chain_before, commit.chain_after,
-            self._lease_ms, len(commit.positions),
+            self._lease_ms, commit.digest, len(commit.positions),
         ]  # fmt: skip
         for position in commit.positions.items():
             arguments += position
@@ -279,23 +286,26 @@ class RedisStore:
     # --- upkeep ---
 
     def save_snapshot(self, version: int, position: int, chain: str, state: bytes) -> bool:
-        """Keep a snapshot, and of the older ones only the newest. False: we are not the owner, or not at ``version``.
+        """Keep a snapshot, and of the others the newest sound one. False: not the owner, or not at ``version``.
 
         A snapshot of what Redis has lost, or of what a former owner thinks, would poison the log that grows past it.
         """
         name = keys.snapshot(self.tag)
         snapshot = Snapshot(position, chain, hashlib.sha256(state).hexdigest(), state)
+        sound = self.sound_snapshots()
         with self._client.pipeline() as pipe:
             pipe.watch(self._meta)
             stands = [(one or b"0").decode() for one in pipe.hmget(self._meta, "epoch", "owner", "version")]
             if stands != [str(self.epoch), self.owner, str(version)]:
                 return False
-            older = sorted((int(field) for field in pipe.hkeys(name)), reverse=True)
+            older = {int(field) for field in pipe.hkeys(name)} - {position}
+            kept = max(older.intersection(sound) or older, default=0)
             pipe.multi()
             pipe.hset(name, str(position), msgspec.msgpack.encode(snapshot))
-            if stale := [str(one) for one in older if one != position][1:]:
+            if stale := [str(one) for one in sorted(older - {kept})]:
                 pipe.hdel(name, *stale)
             pipe.execute()
+        self._sound.discard(position)
         return True
 
     def beat(self, worker: str, sign: bytes, positions: dict[str, str], reader: str) -> None:
@@ -319,6 +329,20 @@ class RedisStore:
     def snapshot_positions(self) -> list[int]:
         """Positions of the kept snapshots, newest first."""
         return sorted((int(field) for field in self._client.hkeys(keys.snapshot(self.tag))), reverse=True)
+
+    def sound_snapshots(self) -> list[int]:
+        """Positions of the kept snapshots that can be loaded, newest first: each is read back once.
+
+        A log must not be trimmed behind a snapshot of which nobody knows that it is what was sent.
+        """
+        positions = self.snapshot_positions()
+        self._sound.intersection_update(positions)
+        for position in positions:
+            if position not in self._sound:
+                stored = self._client.hmget(keys.snapshot(self.tag), [str(position)])[0]
+                if stored and read_snapshots({b"": stored}):
+                    self._sound.add(position)
+        return [one for one in positions if one in self._sound]
 
     def trim(self, stream: str, readers: list[str], keep_from: int | None) -> None:
         """Drop what every one of ``readers`` has passed (and, for a log, what lies before ``keep_from``).

@@ -210,8 +210,10 @@ def test_a_gateway_that_never_comes_back_is_stood_in_for(cluster, alice):
         ]
         look, kept = gateway.cancel_on_disconnect._keep_for_others, []
         gone, alive = keys.own_beat("gateway:8", "elsewhere", 1), keys.own_beat("gateway:9", "elsewhere", 2)
-        await client.set(alive, b"{}", ex=60)
-        for session, owner in (("g0-", gone), ("g1-", alive)):
+        twin = keys.own_beat("gateway:9", socket.gethostname(), os.getppid())  # of another cluster's folder on our host
+        for living in (alive, twin):
+            await client.set(living, b"{}", ex=60)
+        for session, owner in (("g0-", gone), ("g1-", alive), ("g2-", twin)):
             await client.hset(keys.CANCEL_ON_DISCONNECT, session, msgspec.json.encode(Promise(alice.account, owner)))
         suspects = await look(set())
         kept.append((suspects, await client.hkeys(keys.CANCEL_ON_DISCONNECT)))
@@ -220,14 +222,14 @@ def test_a_gateway_that_never_comes_back_is_stood_in_for(cluster, alice):
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await client.delete(keys.CANCEL_ON_DISCONNECT, alive)
+        await client.delete(keys.CANCEL_ON_DISCONNECT, alive, twin)
         await client.aclose()
         await engine.dispose()
         return kept
 
     first, second = asyncio.run(stand_in())
-    assert first == ({"g0-"}, [b"g0-", b"g1-"])
-    assert second == (set(), [b"g1-"])
+    assert first == ({"g0-"}, [b"g0-", b"g1-", b"g2-"])
+    assert second == (set(), [b"g1-", b"g2-"])
     wait_open(alice, [])
     assert alice.call("GET", f"/orders/{order}").json()["done_reason"] == "canceled"
 

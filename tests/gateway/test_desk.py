@@ -8,8 +8,10 @@ import pytest
 from shared.instants import iso
 from shared.messages import CancelRequest, OrderRequest, decode_book_entry, decode_ledger_entry, decode_request
 from shared.order_id import to_uuid
+from shared.settings import Settings
 from tests.ledger.world import World, coarse
 from workers.engine.book import OrderBook
+from workers.gateway.backpressure import Backpressure
 from workers.gateway.errors import ApiError
 from workers.gateway.feed.hub import Hub
 from workers.gateway.history import History
@@ -30,7 +32,7 @@ class Back:
         self.world = World(BTC)
         for account in (1, 2):
             self.world.deposit(account, USD=100_000, BTC=1_000)
-        self.inbox = Inbox(None, 0, 5.0)
+        self.inbox = Inbox(None, 0, 5.0, Backpressure(None, Settings()))
         history = History(None)  # type: ignore[arg-type]  # memory has all
         self.replicas = Replicas(None, history, 1, {"BTC-USD": Market(BTC, OrderBook(), 0)}, self.inbox, Hub({}))
         self.replicas.trouble = ""

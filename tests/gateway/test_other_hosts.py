@@ -4,6 +4,8 @@ import asyncio
 
 from shared import keys
 from shared.connections import connect_async
+from shared.settings import Settings
+from workers.gateway.backpressure import Backpressure
 from workers.gateway.feed.hub import Hub
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
@@ -16,7 +18,7 @@ def test_what_another_host_has_answered_is_read_before_an_answer(redis_url):
 
     async def look():
         client = connect_async(redis_url)
-        inbox, history = Inbox(client, 0, 5.0), History(None)  # type: ignore[arg-type]  # never asked
+        inbox, history = Inbox(client, 0, 5.0, Backpressure(client, Settings())), History(None)  # type: ignore[arg-type]  # never asked
         replicas = Replicas(client, history, 1, {}, inbox, Hub({}))
         replicas.trouble, looked = "", []
 

@@ -123,8 +123,8 @@ def test_trades_are_paged(cluster, pair):
     """Newest first; CB-AFTER leads to older ones until there are none; CB-BEFORE to newer ones."""
     alice, bob = pair
     alice.order("sell", "150.00", "1")
-    for _ in range(5):
-        bob.order("buy", "150.00", "0.1")
+    bought = [bob.order("buy", "150.00", "0.1")["id"] for _ in range(5)]
+    eventually(lambda: {bob.call("GET", f"/orders/{one}").json()["status"] for one in bought} == {"done"})
     newest = int(get(cluster, "/products/BTC-USD/ticker").json()["trade_id"])
     everything = eventually(
         lambda: len(found := get(cluster, "/products/BTC-USD/trades", limit=1000).json()) >= newest and found

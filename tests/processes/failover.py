@@ -87,6 +87,10 @@ class Failover:
         time.sleep(WORK_S)
         return self.pauses(since)
 
+    def owners(self) -> list[int]:
+        """The epoch of each log's present owner."""
+        return [self.watch.owners[tag][-1][0] for tag in TAGS]
+
     def pauses(self, since: float) -> dict[str, float]:
         """The longest pause of each log."""
         return {tag: self.watch.pause(tag, since) for tag in TAGS}

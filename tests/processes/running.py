@@ -26,6 +26,7 @@ from benchmarks.private_cluster import free_port, make_trader
 from cluster.record import attach, read_record
 from cluster.status import status_of, status_without_redis
 from shared.connections import connect
+from shared.credentials import ApiKey
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +111,26 @@ def running_cluster(*instruments: str, demo: bool = False, **changes: str) -> It
             cluster.run("stop", check=False)
 
 
+class Signer:
+    """Who has an API key."""
+
+    def __init__(self, key: ApiKey) -> None:
+        self.key = key
+
+    def sign(self, method: str, path: str, body: bytes) -> dict[str, str]:
+        """Coinbase Exchange's headers."""
+        stamp = f"{time.time():.3f}"
+        text = f"{stamp}{method}{path}".encode() + body
+        signature = hmac.digest(base64.b64decode(self.key.secret), text, hashlib.sha256)
+        return {
+            "Content-Type": "application/json",
+            "CB-ACCESS-KEY": self.key.key,
+            "CB-ACCESS-SIGN": base64.b64encode(signature).decode(),
+            "CB-ACCESS-TIMESTAMP": stamp,
+            "CB-ACCESS-PASSPHRASE": self.key.passphrase,
+        }
+
+
 class Load(threading.Thread):
     """Posts and cancels orders until told to stop; a request without an answer is repeated under the same client id.
 
@@ -122,8 +143,9 @@ class Load(threading.Thread):
     def __init__(self, cluster: Cluster, seed: int) -> None:
         super().__init__(daemon=True)
         self.settings = cluster.attached()
-        bases = {symbol.partition("-")[0]: "1000" for symbol in self.symbols}
-        self.account, self.key = make_trader(self.settings, {"USD": "10000000"} | bases)
+        deposits = {"USD": "10000000"} | {symbol.partition("-")[0]: "1000" for symbol in self.symbols}
+        self.account, key = make_trader(self.settings, deposits)
+        self.sign = Signer(key).sign
         self.acknowledged: dict[str, str] = {}
         self.problems: list[str] = []
         self.retries = 0
@@ -172,19 +194,6 @@ class Load(threading.Thread):
             self.retries += 1
             time.sleep(0.05)
         return None
-
-    def sign(self, method: str, path: str, body: bytes) -> dict[str, str]:
-        """Coinbase Exchange's headers."""
-        stamp = f"{time.time():.3f}"
-        text = f"{stamp}{method}{path}".encode() + body
-        signature = hmac.digest(base64.b64decode(self.key.secret), text, hashlib.sha256)
-        return {
-            "Content-Type": "application/json",
-            "CB-ACCESS-KEY": self.key.key,
-            "CB-ACCESS-SIGN": base64.b64encode(signature).decode(),
-            "CB-ACCESS-TIMESTAMP": stamp,
-            "CB-ACCESS-PASSPHRASE": self.key.passphrase,
-        }
 
     def finish(self) -> None:
         """Stop and wait."""

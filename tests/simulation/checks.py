@@ -82,8 +82,11 @@ def _check_states(world: World) -> Iterator[str]:
         assert owner is not None, "it is drained"
         live, tape = owner.handler.dump(), world.redis.stream(keys.log(role.tag)).tape
         replayed = role.make()
-        for _, payload in tape:
+        digested, digest = read_standing(world.redis.hash_of(keys.meta(role.tag))).digest
+        for number, (_, payload) in enumerate(tape, start=1):
             replayed.fold(payload)
+            if number == digested and replayed.digest() != digest:
+                yield f"{role.name}: its digest at {number} is not that of its log"
         if replayed.dump() != live:
             yield f"{role.name}: its log, replayed, gives another state"
         for snapshot in _snapshots(world, role):

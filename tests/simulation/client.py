@@ -71,7 +71,7 @@ class Sent:
         except RedisError as error:
             self.answer = error
         self._caller.committed(by_owner=by_owner, answer=self.answer)
-        entries = arguments[8 + 2 * int(arguments[7])].decode()
+        entries = arguments[9 + 2 * int(arguments[8])].decode()
         self._caller.note(f"commit {arguments[2].decode()}: {entries} entries {rest[2:count]}: {self.answer!s}")
 
     def lose(self) -> None:

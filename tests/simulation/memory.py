@@ -158,8 +158,8 @@ class MemoryRedis:
         have = self.hmget(keys[0], b"epoch", b"owner", b"version", b"length", b"chain")
         if self.is_fenced(have, arguments):
             return b"FENCED"
-        length, sources = int(arguments[3]), int(arguments[7])
-        at = 8 + 2 * sources
+        length, sources = int(arguments[3]), int(arguments[8])
+        at = 9 + 2 * sources
         entries = int(arguments[at])
         log, at = arguments[at + 1 : at + 1 + entries], at + 1 + entries
         boxes: list[tuple[str, bytes, Arguments]] = []
@@ -197,6 +197,8 @@ class MemoryRedis:
             b"version": b"%d" % (int(arguments[2]) + 1), b"length": b"%d" % (length + len(log)),
             b"chain": arguments[5], b"lease": b"%d" % (self.now_ms() + int(arguments[6])),
         } | self.positions(arguments)  # fmt: skip
+        if arguments[7]:
+            fields[b"digest"] = b"%d %b" % (length + len(log), arguments[7])
         for name, before, payloads in boxes:
             for number, payload in enumerate(payloads, start=int(before) + 1):
                 self.xadd(name, b"%d-0" % number, payload)
@@ -205,7 +207,7 @@ class MemoryRedis:
 
     def positions(self, arguments: Arguments) -> dict[bytes, bytes]:
         """The source positions that a commit moves."""
-        return {b"at:" + arguments[at]: arguments[at + 1] for at in range(8, 8 + 2 * int(arguments[7]), 2)}
+        return {b"at:" + arguments[at]: arguments[at + 1] for at in range(9, 9 + 2 * int(arguments[8]), 2)}
 
     def acquire(self, keys: list[str], arguments: Arguments) -> list[int]:
         """shared.mutex.ACQUIRE."""

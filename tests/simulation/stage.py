@@ -31,7 +31,7 @@ class Stage:
         self.faults = Faults(dice)
         self.settings = Settings(
             shards=SHARDS, lease_ms=LEASE_MS, batch=dice.choice((1, 3, 20)), snapshot_every=dice.choice((2, 5, 20)),
-            log_keep=dice.choice((0, 0, 10)),
+            log_keep=dice.choice((0, 0, 10)), digest_every=5,
         )  # fmt: skip
         self.steps = 0
         self.under_way: list[Callable[[], Any]] = []

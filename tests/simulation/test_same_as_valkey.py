@@ -131,6 +131,7 @@ def _commit(dice: random.Random, at: Standing) -> Commit:
     }
     positions = {source: f"{dice.randint(1, 99)}-0" for source in SOURCES if dice.random() < 0.6}
     commit = Commit(at.version, at.length, at.chain, advance(at.chain, log), positions, log, sends)
+    commit.digest = "abcd" if commit.version % 3 == 0 else ""
     if dice.random() < 0.33:
         match dice.randint(0, 4):
             case 0:

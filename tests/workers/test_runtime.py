@@ -1,18 +1,21 @@
 """The runtime and its commit script, against a real Valkey: exactly once, whoever dies."""
 
+import hashlib
 import threading
 import time
 
+import msgspec
 import pytest
 import structlog
 
+import workers.runtime
 from shared import keys
 from shared.chain import advance
 from shared.connections import connect
 from shared.errors import CorruptState
 from shared.settings import Settings
 from workers.runtime import Runtime
-from workers.store import Commit, RedisStore
+from workers.store import Commit, RedisStore, Snapshot, read_snapshots, read_standing
 
 TAG = keys.shard_tag(0)
 SOURCE = "{a:0}:in"
@@ -54,6 +57,9 @@ class Adder:
 
     def reset(self):
         self.total = 0
+
+    def digest(self):
+        return f"sum {self.total}"
 
     def sequence(self):
         return self.total
@@ -116,6 +122,22 @@ def test_a_commit_writes_everything_at_once(store, client):
     assert (standing.version, standing.length, standing.chain) == (1, 1, chain_at(1))
     assert standing.positions == {SOURCE: "1-0"}
     assert standing.lengths == {OUTBOX: 2}
+
+
+def test_an_owner_tells_a_digest_of_its_state_with_the_length_it_is_of(redis_url, client):
+    """Each time the log passes a multiple of digest_every, and with the very commit, so no state is told late."""
+    seen = set()
+    for number in range(1, 11):
+        client.xadd(SOURCE, {"d": number})
+
+    def done():
+        seen.add(read_standing(client.hgetall(keys.meta(TAG))).digest)
+        return client.xlen(keys.log(TAG)) == 10
+
+    run_until(redis_url, Adder(), done, batch=1, digest_every=4)
+    sums = {number: f"sum {number * (number + 1) // 2}" for number in (4, 8)}
+    assert (8, sums[8]) in seen
+    assert seen <= {(0, ""), *sums.items()}
 
 
 def test_a_repeated_commit_is_done_once(store, client):
@@ -294,6 +316,70 @@ def test_a_damaged_snapshot_is_passed_over(redis_url, client):
     client.xadd(SOURCE, {"d": 100})
     run_until(redis_url, heir, lambda: client.xlen(keys.log(TAG)) == 7)
     assert heir.total == 115
+
+
+def test_a_log_is_not_trimmed_behind_snapshots_that_cannot_be_read(redis_url, client, monkeypatch):
+    """Whatever spoils each snapshot as soon as it is written, the log that leads to the state is kept."""
+    monkeypatch.setattr(workers.runtime, "TRIM_S", 0)
+    client.config_set("stream-node-max-entries", 1)  # else less than a node is never trimmed
+    client.hset(keys.consumers(keys.log(TAG)), "reader", "1000-0")
+    for number in range(60):
+        client.xadd(SOURCE, {"d": number})
+
+    def spoil():
+        for position, stored in client.hgetall(keys.snapshot(TAG)).items():
+            client.hset(keys.snapshot(TAG), position, stored[:-1] + b"x")
+        return client.hget(keys.meta(TAG), "length") == b"60"
+
+    run_until(redis_url, Adder(), spoil, batch=1, snapshot_every=5, log_keep=0)
+    spoil()
+    assert client.xrange(keys.log(TAG), count=1)[0][0] == b"1-0"
+    heir = Adder()
+    client.xadd(SOURCE, {"d": 1000})
+    run_until(redis_url, heir, lambda: client.xlen(keys.log(TAG)) == 61)
+    assert heir.total == sum(range(60)) + 1000
+
+
+def test_a_snapshot_that_got_damaged_is_written_again(redis_url, client, monkeypatch):
+    """At once and not when the next is due; and the sound one before it is kept meanwhile."""
+    monkeypatch.setattr(workers.runtime, "TRIM_S", 0)
+    for number in range(12):
+        client.xadd(SOURCE, {"d": number})
+    seen: list[int] = []
+
+    def spoil_once():
+        stored = {int(position): value for position, value in client.hgetall(keys.snapshot(TAG)).items()}
+        if not seen and len(stored) == 2:
+            seen.extend(sorted(stored))
+            client.hset(keys.snapshot(TAG), str(max(stored)), stored[max(stored)][:-1] + b"x")
+        return len(seen) == 2 and client.xlen(keys.log(TAG)) == 12 and len(read_snapshots(_stored(client))) == 2
+
+    run_until(redis_url, Adder(), spoil_once, batch=4, snapshot_every=4)
+    assert len(read_snapshots(_stored(client))) == 2
+
+
+def _stored(client):
+    return client.hgetall(keys.snapshot(TAG))
+
+
+def test_a_newer_snapshot_by_the_auditor_spares_the_owner_its_own(redis_url, client):
+    """The owner writes none while there is one that is not older than its own would have to be."""
+    for number in range(20):
+        client.xadd(SOURCE, {"d": number})
+    written: set[int] = set()
+
+    def write():
+        length = int(client.hget(keys.meta(TAG), "length") or 0)
+        written.update(map(int, _stored(client)))
+        if length and length % 4 == 0 and length < 20:  # where the auditor would be
+            state = b"%d" % sum(range(length))
+            made = Snapshot(length, advance("", [b"%d" % sum(range(n + 1)) for n in range(length)]), "", state)
+            made.sha256 = hashlib.sha256(state).hexdigest()
+            client.hset(keys.snapshot(TAG), str(length), msgspec.msgpack.encode(made))
+        return length == 20
+
+    run_until(redis_url, Adder(), write, batch=1, snapshot_every=7)
+    assert written <= {4, 8, 12, 16, 20}  # the last one is that of the leave
 
 
 def test_trimming_waits_for_every_reader(redis_url, client):

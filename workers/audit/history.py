@@ -51,6 +51,8 @@ class LogView:
         self.number = start
         self.start = start
         self.is_reading = False
+        self.payload = b""
+        """The entry read last."""
         self._chain = chain
         self._unchained: list[bytes] = []
         self._entries = iter(entries)
@@ -93,6 +95,7 @@ class LogView:
             )
             self.number = int(key.partition(b"-")[0])
         self._unchained.append(payload)
+        self.payload = payload
         if len(self._unchained) == CHUNK:
             self._chain = self.chain
         return payload

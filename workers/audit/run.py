@@ -6,9 +6,8 @@ what is on its way (an order in an outbox, a trade not yet settled, an entry not
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 import msgspec
 from redis.exceptions import RedisError
@@ -17,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import keys
 from shared.connections import connect, open_database
-from shared.errors import CorruptState, Unavailable, first_line
+from shared.errors import Unavailable, first_line
 from shared.schema import positions
 from shared.settings import Settings
 from workers.audit import snapshot_checks
@@ -25,13 +24,12 @@ from workers.audit.book_checks import BookChecks
 from workers.audit.history import History, LogView
 from workers.audit.invariants import Findings, Invariant, Violation
 from workers.audit.ledger_checks import LedgerChecks
+from workers.audit.redis_logs import RedisLogs
 from workers.audit.row_checks import RowChecks
 from workers.audit.settlement_checks import SettlementChecks
 from workers.engine.book import OrderBook
 from workers.ledger.ledger import Ledger
-from workers.store import Snapshot, Standing, read_snapshots, read_standing
 
-CHUNK = 2000
 CATCH_UP_S = 10.0
 POLL_S = 0.1
 REPORT_EVERY = 1000
@@ -66,7 +64,7 @@ def audit(settings: Settings, progress: Progress = lambda _done, _all: None) -> 
     try:
         with ExitStack() as open_things:
             open_things.callback(client.close)
-            redis = _Redis(client, settings)
+            redis = RedisLogs(client, settings)
             report = AuditReport(instruments=redis.symbols, shards=redis.shards)
             rows = _open_rows(open_things, settings, redis, findings, report)
             _check_all(redis, rows, findings, report, progress)
@@ -82,7 +80,7 @@ def audit(settings: Settings, progress: Progress = lambda _done, _all: None) -> 
 
 
 def _check_all(
-    redis: "_Redis", rows: RowChecks | None, findings: Findings, report: AuditReport, progress: Progress
+    redis: RedisLogs, rows: RowChecks | None, findings: Findings, report: AuditReport, progress: Progress
 ) -> None:
     settlement = SettlementChecks(findings)
     history = History(findings, settlement)
@@ -127,7 +125,7 @@ def _follow(history: History, progress: Progress, report: AuditReport) -> None:
 
 
 def _open_rows(
-    open_things: ExitStack, settings: Settings, redis: "_Redis", findings: Findings, report: AuditReport
+    open_things: ExitStack, settings: Settings, redis: RedisLogs, findings: Findings, report: AuditReport
 ) -> RowChecks | None:
     """One instant of PostgreSQL, after it had the time to write what Redis has now."""
     if not settings.database_url:
@@ -143,7 +141,7 @@ def _open_rows(
     return RowChecks(connection.execution_options(isolation_level="REPEATABLE READ"), findings)
 
 
-def _catch_up(engine: Engine, redis: "_Redis") -> list[str]:
+def _catch_up(engine: Engine, redis: RedisLogs) -> list[str]:
     """Wait until PostgreSQL has all that Redis has now; answers the logs it still lacks something of."""
     wanted = {tag: standing.length for tag, standing in redis.standings().items()}
     end = time.monotonic() + CATCH_UP_S
@@ -154,84 +152,3 @@ def _catch_up(engine: Engine, redis: "_Redis") -> list[str]:
         if not behind or time.monotonic() > end:
             return behind
         time.sleep(POLL_S)
-
-
-# --- Redis -------------------------------------------------------------------------------------------
-
-
-class _Redis:
-    """What the cluster has in Redis."""
-
-    def __init__(self, client: Any, settings: Settings) -> None:
-        self._client = client
-        found = client.get(keys.SHARDS)
-        if found is None and not client.exists(keys.meta(keys.shard_tag(0))):
-            raise Unavailable('there is no exchange in this Redis; start one with "matchbox start"')
-        self.shards = int(found or settings.shards)
-        prefix, suffix = keys.meta(keys.instrument_tag("|")).split("|")
-        listed = {name.decode() for name in client.hkeys(keys.INSTRUMENTS)}
-        owned = {
-            name.decode().removeprefix(prefix).removesuffix(suffix)
-            for name in client.scan_iter(f"{prefix}*{suffix}", count=1000)
-        }
-        self.symbols = sorted(listed | owned)
-        self._tags = [
-            *(keys.shard_tag(shard) for shard in range(self.shards)),
-            *(keys.instrument_tag(symbol) for symbol in self.symbols),
-        ]
-
-    def standings(self) -> dict[str, Standing]:
-        """Where every machine stands, at one instant."""
-        pipe = self._client.pipeline(transaction=True)
-        for tag in self._tags:
-            pipe.hgetall(keys.meta(tag))
-        return {tag: read_standing(fields) for tag, fields in zip(self._tags, pipe.execute(), strict=True)}
-
-    def view(self, tag: str, standing: Standing, findings: Findings) -> tuple[LogView, Snapshot | None]:
-        """A log from its beginning; if that was trimmed, from the oldest snapshot that the rest follows on."""
-        oldest = self._oldest(keys.log(tag))
-        begin = None
-        if oldest > 1:
-            usable = [one for one in self._valid(tag) if oldest - 1 <= one.position <= standing.length]
-            if not usable:
-                raise CorruptState(f"{keys.log(tag)}: begins at {oldest}-0, and no snapshot leads there")
-            begin = usable[-1]
-        start, chain = (begin.position, begin.chain) if begin else (0, "")
-        entries = self._entries(keys.log(tag), start, standing.length)
-        return LogView(tag, standing, entries, findings, start, chain), begin
-
-    def snapshots(self, tag: str, findings: Findings) -> list[Snapshot]:
-        """The snapshots of a tag. One whose bytes are not what was written is a violation."""
-        stored = self._client.hgetall(keys.snapshot(tag))  # at once: their owner goes on writing
-        valid = read_snapshots(stored)
-        findings.check(
-            Invariant.SNAPSHOTS, len(valid) == len(stored), keys.snapshot(tag),
-            f"{len(stored) - len(valid)} of {len(stored)} are damaged: their sha256 is not that of their bytes",
-        )  # fmt: skip
-        return valid
-
-    def _valid(self, tag: str) -> list[Snapshot]:
-        return read_snapshots(self._client.hgetall(keys.snapshot(tag)))
-
-    def _oldest(self, log: str) -> int:
-        first = self._client.execute_command(b"XRANGE", log, "-", "+", "COUNT", 1)
-        return _number(first[0][0]) if first else 1
-
-    def _entries(self, log: str, start: int, last: int) -> Iterator[tuple[bytes, bytes]]:
-        """Entries after ``start`` up to ``last``: (id, payload). Raises ``Unavailable`` if they go meanwhile."""
-        while start < last:
-            # The name as bytes skips redis-py's conversion into dicts.
-            found = self._client.execute_command(b"XRANGE", log, f"{start + 1}-0", f"{last}-0", "COUNT", CHUNK)
-            if (not found or _number(found[0][0]) > start + 1) and self._oldest(log) > start + 1:
-                raise Unavailable(
-                    f"{log}: was trimmed while the audit read it; run it again, or with a larger MATCHBOX_LOG_KEEP"
-                )
-            if not found:
-                return
-            for key, fields in found:
-                yield key, fields[1]
-            start = _number(found[-1][0])
-
-
-def _number(key: bytes) -> int:
-    return int(key.partition(b"-")[0])

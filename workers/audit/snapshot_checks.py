@@ -18,22 +18,25 @@ def compare_at_position(
 ) -> None:
     """Compare a snapshot behind the audit's first entry when the log reaches its position."""
     where = f"{keys.snapshot(log.tag)} {snapshot.position}"
-
-    def compare() -> None:
-        findings.check(
-            Invariant.SNAPSHOTS, snapshot.chain == log.chain, where,
-            f"its chain is {snapshot.chain}, the log's {log.chain}",
-        )  # fmt: skip
-        try:
-            if isinstance(checks, BookChecks):
-                _compare_book(OrderBook.load(snapshot.state), checks, findings, where)
-            else:
-                _compare_ledger(Ledger.load(snapshot.state), checks, findings, where)
-        except CorruptState as error:
-            findings.violate(Invariant.SNAPSHOTS, where, str(error))
-
     if log.start < snapshot.position <= log.standing.length:
-        log.at(snapshot.position, compare)
+        log.at(snapshot.position, lambda: compare(snapshot, log, checks, findings, where))
+
+
+def compare(
+    snapshot: Snapshot, log: LogView, checks: LedgerChecks | BookChecks, findings: Findings, where: str
+) -> None:
+    """Compare a snapshot with a log that has been followed to its position."""
+    findings.check(
+        Invariant.SNAPSHOTS, snapshot.chain == log.chain, where,
+        f"its chain is {snapshot.chain}, the log's {log.chain}",
+    )  # fmt: skip
+    try:
+        if isinstance(checks, BookChecks):
+            _compare_book(OrderBook.load(snapshot.state), checks, findings, where)
+        else:
+            _compare_ledger(Ledger.load(snapshot.state), checks, findings, where)
+    except CorruptState as error:
+        findings.violate(Invariant.SNAPSHOTS, where, str(error))
 
 
 def _compare_book(book: OrderBook, checks: BookChecks, findings: Findings, where: str) -> None:

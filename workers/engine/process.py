@@ -7,6 +7,7 @@ from shared.errors import CorruptState
 from shared.messages import BookEntry, decode_book_entry, decode_command, encode
 from shared.settings import Settings
 from workers.engine.core import order_book
+from workers.engine.digest import digest
 from workers.runtime import Batch
 from workers.store import Entries
 
@@ -59,6 +60,10 @@ class EngineHandler:
     def reset(self) -> None:
         """Start over with an empty book."""
         self.book = self._order_book()
+
+    def digest(self) -> str:
+        """See digest.py."""
+        return digest(self.book)
 
     def sequence(self) -> int:
         """The last public sequence number."""

@@ -1,5 +1,6 @@
 """``python -m workers.gateway N``: gateway process N, with all settings in the environment."""
 
+import gc
 import sys
 
 import uvloop
@@ -10,6 +11,9 @@ from shared.settings import load_settings
 from workers.gateway import process
 from workers.runtime import EXIT_ERROR
 
+GARBAGE = 20_000
+"""New objects before the collector looks for cycles. At the default, 700, what is under way is looked at many times."""
+
 
 def run() -> None:
     """Serve until told to stop. Exit code 3: a reason it could name, the last line on stderr."""
@@ -19,6 +23,7 @@ def run() -> None:
     try:
         settings = load_settings()
         log.configure(settings.log_level, f"gateway:{number}")
+        gc.set_threshold(GARBAGE)
         uvloop.run(process.main(number, settings))
     except MatchboxError as error:
         sys.stderr.write(f"{error}\n")

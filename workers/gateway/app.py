@@ -26,6 +26,7 @@ from workers.gateway.access.people import People
 from workers.gateway.access.rates import Rates
 from workers.gateway.access.sessions import Sessions
 from workers.gateway.access.watch import Watch
+from workers.gateway.backpressure import Backpressure
 from workers.gateway.context import BODY_MAX, Gateway
 from workers.gateway.control import Control
 from workers.gateway.description import openapi
@@ -56,7 +57,8 @@ def create_gateway(
     """The parts of gateway ``number``; nothing runs yet."""
     markets: dict[str, Market] = {}
     history = History(engine)
-    inbox = Inbox(client, number, settings.request_timeout_ms / 1000)
+    backpressure = Backpressure(client, settings)
+    inbox = Inbox(client, number, settings.request_timeout_ms / 1000, backpressure)
     hub = Hub(markets)
     replicas = Replicas(client, history, settings.shards, markets, inbox, hub, settings.core)
     desk = Desk(inbox, replicas, history, settings.shards, settings.gateways)
@@ -73,8 +75,8 @@ def create_gateway(
     worker = (f"gateway:{number}", gethostname(), getpid())
     promises = CancelOnDisconnect(client, inbox, replicas, settings.shards, *worker)
     return Gateway(
-        number, settings, inbox, hub, history, replicas, desk, gate, rates, sessions, sockets, watch, people, control,
-        promises,
+        number, settings, backpressure, inbox, hub, history, replicas, desk, gate, rates, sessions, sockets, watch,
+        people, control, promises,
     )  # fmt: skip
 
 

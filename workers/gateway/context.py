@@ -16,6 +16,7 @@ from workers.gateway.access.people import People
 from workers.gateway.access.rates import Rates
 from workers.gateway.access.sessions import Sessions
 from workers.gateway.access.watch import Watch
+from workers.gateway.backpressure import Backpressure
 from workers.gateway.control import Control
 from workers.gateway.errors import ApiError, bad_request
 from workers.gateway.feed.cancel_on_disconnect import CancelOnDisconnect
@@ -33,6 +34,7 @@ class Gateway(msgspec.Struct, frozen=True):
 
     number: int
     settings: Settings
+    backpressure: Backpressure
     inbox: Inbox
     hub: Hub
     history: History

@@ -17,16 +17,13 @@ from redis.exceptions import RedisError, ResponseError
 from shared import keys, log
 from shared.messages import (
     FIELD,
-    BlockRequest,
-    CancelAllRequest,
-    CancelRequest,
-    InstrumentRequest,
     LedgerEvent,
     Rejected,
     Request,
     encode,
 )
 from workers.gateway import figures
+from workers.gateway.backpressure import Backpressure
 from workers.gateway.errors import ApiError, unavailable
 
 WAITING_MAX = 20_000
@@ -42,10 +39,6 @@ UNKNOWN = (
 )
 
 
-_ALWAYS = (CancelRequest, CancelAllRequest, BlockRequest, InstrumentRequest)
-"""What gets whoever trades, or all, out of trouble is sent however long it may wait."""
-
-
 Queued = tuple[str, bytes]
 """The id of a request, and the request."""
 APPEND = f"for i = 1, #ARGV do redis.call('XADD', KEYS[1], '*', '{FIELD.decode()}', ARGV[i]) end"
@@ -54,8 +47,9 @@ APPEND = f"for i = 1, #ARGV do redis.call('XADD', KEYS[1], '*', '{FIELD.decode()
 class Inbox:
     """Sends requests and waits for their answers. Run ``send_forever`` and ``expire_forever`` beside it."""
 
-    def __init__(self, client: Any, gateway: int, timeout_s: float) -> None:
+    def __init__(self, client: Any, gateway: int, timeout_s: float, backpressure: Backpressure) -> None:
         self._client = client
+        self._backpressure = backpressure
         self._timeout_s = timeout_s
         self._prefix = f"g{gateway}-{secrets.token_hex(5)}-"
         self._count = 0
@@ -63,8 +57,6 @@ class Inbox:
         self._waiting: dict[str, asyncio.Future[LedgerEvent]] = {}
         self._deadlines: deque[tuple[float, str]] = deque()
         self._wake = asyncio.Event()
-        self._late_s: dict[int, float] = {}
-        """For how long a request has waited for a ledger that is so far behind that it gets no orders from here."""
 
     def request_id(self) -> str:
         """An id that no other request of any gateway has or had."""
@@ -106,36 +98,9 @@ class Inbox:
         """Raises ``ApiError`` 503 if this need not even be sent."""
         if len(self._waiting) >= WAITING_MAX:
             raise unavailable(f"too busy: {WAITING_MAX} requests wait already; nothing was sent, try again")
-        if shard in self._late_s and not isinstance(request, _ALWAYS):
-            late = f"{self._late_s[shard]:.0f} s behind and takes only cancels"
-            raise unavailable(f"the exchange is {late}; nothing was sent, try again")
+        self._backpressure.check(shard, request)
         if request.request_id in self._waiting:
             raise unavailable("the same request is under way already; try again")
-
-    @property
-    def trouble(self) -> str:
-        """Why orders are refused, just now; "" if they are not."""
-        late = ", ".join(f"{shard} for {late_s:.0f} s" for shard, late_s in self._late_s.items())
-        return late and f"orders are refused: requests wait for the ledger of shard {late}"
-
-    async def measure(self, shards: int) -> None:
-        """Look how long the oldest request has waited that a ledger has not taken yet. Raises ``RedisError``.
-
-        That bounds the inbox, too: what comes in half a request's time is all that can be in it.
-        """
-        pipe = self._client.pipeline(transaction=False)
-        pipe.time()
-        for shard in range(shards):
-            pipe.hget(keys.meta(keys.shard_tag(shard)), f"at:{keys.inbox(shard)}")
-        (now_s, now_us), *positions = await pipe.execute()
-        for shard, position in enumerate(positions):
-            pipe.xrange(keys.inbox(shard), min="-" if position is None else b"(" + position, count=1)
-        self._late_s.clear()
-        for shard, oldest in enumerate(await pipe.execute()):
-            if oldest:
-                waited_s = now_s + now_us / 1e6 - int(oldest[0][0].partition(b"-")[0]) / 1000
-                if waited_s > self._timeout_s / 2:
-                    self._late_s[shard] = waited_s
 
     def answer(self, event: LedgerEvent, request_id: str = "") -> None:
         """Wake whoever waits for this event, or for an answer to ``request_id`` that it is."""

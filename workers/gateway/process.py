@@ -161,10 +161,10 @@ async def beat_forever(gateway: Gateway, client: Any) -> None:
     """Show a sign of life each second, for as long as Redis takes it."""
     while True:
         replicas = gateway.replicas
-        troubled = replicas, gateway.inbox, gateway.history, gateway.watch
+        troubled = replicas, gateway.backpressure, gateway.history, gateway.watch
         with contextlib.suppress(RedisError, OSError):  # who follows the logs says so
             await replicas.measure()
-            await gateway.inbox.measure(gateway.settings.shards)
+            await gateway.backpressure.measure()
             figures.LAG.set(replicas.lag)
             figures.WAITING.set(gateway.inbox.waiting)
             sign = {

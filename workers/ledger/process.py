@@ -11,6 +11,7 @@ from shared.errors import CorruptState, InvalidInput
 from shared.messages import (
     FIELD,
     LedgerEntry,
+    LedgerEvent,
     Request,
     decode_book_entry,
     decode_ledger_entry,
@@ -18,6 +19,7 @@ from shared.messages import (
     encode,
 )
 from shared.settings import Settings
+from workers.ledger.digest import digest
 from workers.ledger.ledger import Ledger, Limits
 from workers.ledger.listing import Sent
 from workers.runtime import Batch
@@ -41,6 +43,7 @@ class LedgerHandler:
         self._log = log.get()
         self._symbols: dict[str, str] = {}  # log of a book -> its instrument
         self._outboxes: dict[str, str] = {}  # instrument -> its outbox
+        self._last: list[LedgerEvent] = []  # of the newest entry
 
     def sources(self) -> list[str]:
         """The requests, and the logs of all books."""
@@ -72,6 +75,7 @@ class LedgerHandler:
             except (msgspec.MsgspecError, CorruptState) as error:
                 raise CorruptState(f"{self.tag}: entry {origin}: {error}") from error
             if events:
+                self._last = events
                 batch.log.append(encode(LedgerEntry(origin, self.ledger.time, events)))
 
     def _answer(self, origin: str, fields: list[Any], batch: Batch) -> None:
@@ -80,6 +84,7 @@ class LedgerHandler:
         except _Unreadable as error:
             self._log.warning("an inbox entry is no request", source=origin, error=str(error))
             events, commands = self.ledger.refuse(str(error), self._clock()), []
+        self._last = events
         batch.log.append(encode(LedgerEntry(origin, self.ledger.time, events)))
         self._send(commands, batch)
 
@@ -114,6 +119,7 @@ class LedgerHandler:
                 f'{keys.log(self.tag)}: an entry is unreadable ({error}); run "matchbox audit"'
             ) from error
         self.ledger.fold_entry(entry)
+        self._last = entry.events
 
     def dump(self) -> bytes:
         """The ledger's state."""
@@ -137,6 +143,10 @@ class LedgerHandler:
         self.ledger = ledger
         self._symbols.clear()
         self._outboxes.clear()
+
+    def digest(self) -> str:
+        """See digest.py."""
+        return digest(self.ledger, self._last)
 
     def sequence(self) -> int:
         """How many orders it has accepted."""

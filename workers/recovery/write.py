@@ -81,7 +81,7 @@ def clear(client: Any) -> int:
         names = list(client.scan_iter(f"{pattern}*", count=_CHUNK))
         for start in range(0, len(names), _CHUNK):
             count += client.unlink(*names[start : start + _CHUNK])
-    client.delete(keys.INSTRUMENTS, keys.HALTED)
+    client.delete(keys.INSTRUMENTS, keys.HALTED, keys.FINDINGS, keys.AUDITED)
     return count
 
 

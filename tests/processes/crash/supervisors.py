@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from alembic import command
 
 import migrations
+from cluster.plan import INITDB, MIGRATIONS, SERVERS
 from cluster.record import RECORD_FILE, attach, read_record
 from shared import keys
 from shared.connections import connect
@@ -135,7 +136,8 @@ class Supervised:
 
     def _recorded(self) -> dict[str, int]:
         record = read_record(self.settings.data_dir)
-        return {one.name: one.pid for one in record.processes if one.name in WORKERS} if record else {}
+        others = (*SERVERS, INITDB, MIGRATIONS)
+        return {one.name: one.pid for one in record.processes if one.name not in others} if record else {}
 
 
 def _processes(folder: Path) -> list[tuple[str, int]]:

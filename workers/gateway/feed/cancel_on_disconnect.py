@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import psutil
 from redis.exceptions import RedisError
 
 from shared import keys, log
@@ -100,7 +101,7 @@ class CancelOnDisconnect:
             session, promise = name.decode(), msgspec.json.decode(text, type=Promise)
             if session in self._mine:
                 continue
-            succeeds = promise.owner.rpartition(":")[0] == self._owner.rpartition(":")[0]
+            succeeds = self._succeeds(promise.owner)
             if not succeeds and await self._client.exists(promise.owner):
                 continue
             if succeeds or session in suspects:
@@ -108,3 +109,12 @@ class CancelOnDisconnect:
             else:
                 silent.add(session)
         return silent
+
+    def _succeeds(self, owner: str) -> bool:
+        """Whether that process was our predecessor: of our name, on our host, and gone, its pid being ours or nobody's.
+
+        One that lives belongs to another data folder on this host.
+        """
+        worker, _, pid = owner.rpartition(":")
+        is_gone = owner == self._owner or not psutil.pid_exists(int(pid))
+        return worker == self._owner.rpartition(":")[0] and is_gone

@@ -51,14 +51,14 @@ class OrderEntry:
             self._note_placing(own, task)
 
     async def _answer(self, number: str, work: Awaitable[Message]) -> None:
-        message: Message = refused(number, _FAULT)
+        message: Message | None = None
         try:
             message = await work
             message["id"] = number
         except ApiError as failure:
             message = refused(number, failure)
         finally:
-            self._socket.send(frame(message))
+            self._socket.send(frame(message or refused(number, _FAULT)))
 
     def _note_placing(self, own: str, task: asyncio.Task[None]) -> None:
         if not task.done():

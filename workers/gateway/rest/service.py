@@ -29,7 +29,7 @@ class Health(msgspec.Struct):
 @get("/health", tags=_TAGS)
 async def health(gateway: Gateway) -> Response[Health]:
     """200 if orders, market data and history are all answered; else 503 and what is missing."""
-    reasons = [trouble for trouble in (gateway.replicas.trouble, gateway.inbox.trouble) if trouble]
+    reasons = [trouble for trouble in (gateway.replicas.trouble, gateway.backpressure.trouble) if trouble]
     try:
         await gateway.history.ping()
     except ApiError:

@@ -1,0 +1,161 @@
+"""What a cluster has in Redis, as an audit reads it: standings at one instant, and the logs up to there."""
+
+from collections import deque
+from typing import Any
+
+from shared import keys
+from shared.errors import CorruptState, Unavailable
+from shared.settings import Settings
+from workers.audit.history import LogView
+from workers.audit.invariants import Findings, Invariant
+from workers.store import Snapshot, Standing, read_snapshots, read_standing
+
+CHUNK = 2000
+
+
+class Trimmed(Unavailable):
+    """A log was trimmed while it was read: its next entries are gone."""
+
+
+class Cut:
+    """Where all machines stand at one instant, and the positions of their snapshots."""
+
+    def __init__(self, standings: dict[str, Standing], snapshots: dict[str, list[int]]) -> None:
+        self.standings = standings
+        self.snapshots = snapshots
+
+
+class Feed:
+    """The entries of a log, (id, payload) each, up to entry ``last``: raise it, and there is more to come.
+
+    Raises ``Trimmed``. A hole is given out as it is.
+    """
+
+    def __init__(self, redis: "RedisLogs", log: str, start: int, last: int = 0) -> None:
+        self.last = last
+        self._redis = redis
+        self._log = log
+        self._at = start
+        self._read: deque[tuple[bytes, bytes]] = deque()
+
+    def __iter__(self) -> "Feed":
+        return self
+
+    def __next__(self) -> tuple[bytes, bytes]:
+        if not self._read:
+            self._read.extend(self._redis.entries(self._log, self._at, self.last))
+            if not self._read:
+                raise StopIteration
+            self._at = number_of(self._read[-1][0])
+        return self._read.popleft()
+
+
+class RedisLogs:
+    """The logs and snapshots of the cluster in a Redis. Raises ``Unavailable`` if there is none."""
+
+    def __init__(self, client: Any, settings: Settings) -> None:
+        self._client = client
+        found = client.get(keys.SHARDS)
+        if found is None and not client.exists(keys.meta(keys.shard_tag(0))):
+            raise Unavailable('there is no exchange in this Redis; start one with "matchbox start"')
+        self.shards = int(found or settings.shards)
+        prefix, suffix = keys.meta(keys.instrument_tag("|")).split("|")
+        owned = {
+            name.decode().removeprefix(prefix).removesuffix(suffix)
+            for name in client.scan_iter(f"{prefix}*{suffix}", count=1000)
+        }
+        self.symbols = sorted({name.decode() for name in client.hkeys(keys.INSTRUMENTS)} | owned)
+
+    @property
+    def tags(self) -> list[str]:
+        """All machines."""
+        shards = [keys.shard_tag(shard) for shard in range(self.shards)]
+        return [*shards, *(keys.instrument_tag(symbol) for symbol in self.symbols)]
+
+    def standings(self) -> dict[str, Standing]:
+        """Where every machine stands, at one instant."""
+        return self._cut()[1].standings
+
+    def cut(self) -> Cut:
+        """The same with the instruments there are at that instant, new ones included."""
+        while True:
+            listed, found = self._cut()
+            if listed <= set(self.symbols):
+                return found
+            self.symbols = sorted(listed.union(self.symbols))
+
+    def _cut(self) -> tuple[set[str], Cut]:
+        tags = self.tags
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hkeys(keys.INSTRUMENTS)
+        for tag in tags:
+            pipe.hgetall(keys.meta(tag))
+            pipe.hkeys(keys.snapshot(tag))
+        listed, *answers = pipe.execute()
+        return {name.decode() for name in listed}, Cut(
+            {tag: read_standing(fields) for tag, fields in zip(tags, answers[::2], strict=True)},
+            {tag: sorted(map(int, found), reverse=True) for tag, found in zip(tags, answers[1::2], strict=True)},
+        )
+
+    def view(self, tag: str, standing: Standing, findings: Findings) -> tuple[LogView, Snapshot | None]:
+        """A log from its beginning; if that was trimmed, from the oldest snapshot that the rest follows on."""
+        usable = self.usable(tag, standing.length)
+        begin = usable[-1] if self.oldest(tag) > 1 else None
+        start, chain = (begin.position, begin.chain) if begin else (0, "")
+        entries = Feed(self, keys.log(tag), start, standing.length)
+        return LogView(tag, standing, entries, findings, start, chain), begin
+
+    def usable(self, tag: str, length: int) -> list[Snapshot]:
+        """The valid snapshots that the log follows on, the newest first. Raises ``CorruptState`` if it needs one."""
+        oldest = self.oldest(tag)
+        usable = [one for one in self._valid(tag) if oldest - 1 <= one.position <= length]
+        if oldest > 1 and not usable:
+            raise CorruptState(f"{keys.log(tag)}: begins at {oldest}-0, and no snapshot leads there")
+        return usable
+
+    def snapshots(self, tag: str, findings: Findings) -> list[Snapshot]:
+        """The snapshots of a tag. One whose bytes are not what was written is a violation."""
+        stored = self._client.hgetall(keys.snapshot(tag))  # at once: their owner goes on writing
+        valid = read_snapshots(stored)
+        findings.check(
+            Invariant.SNAPSHOTS, len(valid) == len(stored), keys.snapshot(tag),
+            f"{len(stored) - len(valid)} of {len(stored)} are damaged: their sha256 is not that of their bytes",
+        )  # fmt: skip
+        return valid
+
+    def snapshot(self, tag: str, position: int) -> Snapshot | None:
+        """One snapshot; ``None`` if it is damaged, or gone."""
+        stored = self._client.hget(keys.snapshot(tag), str(position))
+        return next(iter(read_snapshots({b"": stored})), None) if stored else None
+
+    def is_damaged(self, tag: str, position: int) -> bool:
+        """Whether there is a snapshot that is not what was written."""
+        stored = self._client.hget(keys.snapshot(tag), str(position))
+        return bool(stored) and not read_snapshots({b"": stored})
+
+    def _valid(self, tag: str) -> list[Snapshot]:
+        return read_snapshots(self._client.hgetall(keys.snapshot(tag)))
+
+    def oldest(self, tag: str) -> int:
+        """The number of the log's first entry, or of the one that would be its next."""
+        first = self._client.execute_command(b"XRANGE", keys.log(tag), "-", "+", "COUNT", 1)
+        return number_of(first[0][0]) if first else int(self._client.hget(keys.meta(tag), "length") or 0) + 1
+
+    def entries(self, log: str, start: int, last: int) -> list[tuple[bytes, bytes]]:
+        """Some entries after ``start`` up to ``last``: (id, payload). Raises ``Trimmed`` if they are gone."""
+        if start >= last:
+            return []
+        # The name as bytes skips redis-py's conversion into dicts.
+        found = self._client.execute_command(b"XRANGE", log, f"{start + 1}-0", f"{last}-0", "COUNT", CHUNK)
+        if not found or number_of(found[0][0]) > start + 1:
+            oldest = self.oldest(log.removesuffix(keys.log("")))
+            if oldest > start + 1:
+                raise Trimmed(
+                    f"{log}: was trimmed while the audit read it; run it again, or with a larger MATCHBOX_LOG_KEEP"
+                )
+        return [(key, fields[1]) for key, fields in found]
+
+
+def number_of(key: bytes) -> int:
+    """The number of a log's entry by its id."""
+    return int(key.partition(b"-")[0])

@@ -1,0 +1,86 @@
+"""Refuses what would only wait or fill up the stores, before anything of it is written.
+
+Looked at once a second and remembered: no request asks Redis whether it may be sent. Two things count. Inboxes: how
+long the oldest request has waited that a ledger has not taken, and how many entries there are (taken ones go within
+seconds); one that is too old or too long gets no orders, but cancels. Stores: the level that the supervisors publish
+(``shared/pressure.py``).
+"""
+
+from typing import Any
+
+import msgspec
+
+from shared import keys
+from shared.messages import BlockRequest, CancelAllRequest, CancelRequest, InstrumentRequest, Request
+from shared.pressure import Pressure
+from shared.settings import Settings
+from workers.gateway.errors import unavailable
+
+_SWITCHES = (BlockRequest, InstrumentRequest, CancelAllRequest)
+"""Halts and kill switches go through whatever happens, and so does everything at once of an account's own."""
+_CANCELS = (CancelRequest, *_SWITCHES)
+"""What gets whoever trades, or all, out of trouble."""
+BACK = 2
+"""An inbox gets orders again when it is half as old, and half as long, as it may be."""
+
+_decode = msgspec.json.Decoder(Pressure).decode
+
+
+class Backpressure:
+    """What one gateway lets through. Call ``measure`` about once a second."""
+
+    def __init__(self, client: Any, settings: Settings) -> None:
+        self._client = client
+        self._shards = settings.shards
+        self._age_max_s = settings.inbox_age_ms / 1000
+        self._length_max = settings.inbox_max
+        self._pressure = Pressure()
+        self._full: dict[int, str] = {}
+        """Shards whose inbox gets no orders from here, and why."""
+
+    def check(self, shard: int, request: Request) -> None:
+        """Raises ``ApiError`` 503 if this must not be sent."""
+        if shard in self._full and not isinstance(request, _CANCELS):
+            raise unavailable(
+                f"the exchange is {self._full[shard]} and takes only cancels; nothing was sent, try again"
+            )
+        level = self._pressure.level
+        if level == "halted" and not isinstance(request, _SWITCHES):
+            raise unavailable(f"the exchange is halted for now ({self._pressure.says}); nothing was sent, try again")
+        if level == "cancel-only" and not isinstance(request, _CANCELS):
+            raise unavailable(
+                f"the exchange takes only cancels for now ({self._pressure.says}); nothing was sent, try again"
+            )
+
+    @property
+    def trouble(self) -> str:
+        """Why orders are refused, just now; "" if they are not."""
+        why = [f"shard {shard} is {how}" for shard, how in self._full.items()]
+        why += [self._pressure.says] if self._pressure.says else []
+        return f"orders are refused: {', '.join(why)}" if why else ""
+
+    async def measure(self) -> None:
+        """Look at the inboxes and at what is published. Raises ``RedisError``."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.time()
+        pipe.get(keys.PRESSURE)
+        for shard in range(self._shards):
+            pipe.hget(keys.meta(keys.shard_tag(shard)), f"at:{keys.inbox(shard)}")
+        (now_s, now_us), pressure, *positions = await pipe.execute()
+        for shard, position in enumerate(positions):
+            pipe.xrange(keys.inbox(shard), min="-" if position is None else b"(" + position, count=1)
+            pipe.xlen(keys.inbox(shard))
+        found = await pipe.execute()
+        self._pressure = _decode(pressure) if pressure else Pressure()
+        for shard, (oldest, length) in enumerate(zip(found[::2], found[1::2], strict=True)):
+            sent_ms = int(oldest[0][0].partition(b"-")[0]) if oldest else None
+            waited_s = 0.0 if sent_ms is None else now_s + now_us / 1e6 - sent_ms / 1000
+            self._judge(shard, waited_s, length)
+
+    def _judge(self, shard: int, waited_s: float, length: int) -> None:
+        share = BACK if shard in self._full else 1
+        self._full.pop(shard, None)
+        if waited_s * share > self._age_max_s:
+            self._full[shard] = f"{waited_s:.0f} s behind"
+        elif length * share > self._length_max:
+            self._full[shard] = f"too busy ({length:,} requests)"
