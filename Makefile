@@ -4,6 +4,7 @@
 #   make test    install if needed, then every test
 #   make build   install, and build the compiled order book anew if its source has changed
 #   make simulate SEEDS=100000   that many seeded runs of the whole pipeline with faults, on all cores (CONTRIBUTING.md)
+#   make crash-matrix N=500      everything of a trading exchange dies at every labelled point, N times each
 #   make failover N=20           two hosts: how long a book pauses when its host is killed, N times
 #   make kill-switch N=3         how long the last of 10,000 orders lives once a kill switch is thrown
 #   make soak MINUTES=30         the demo's market for so long, with a fault a minute
@@ -27,7 +28,7 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" && echo yes
 export UV_NO_CACHE := 1
 endif
 
-.PHONY: run install build test simulate failover kill-switch soak check clients peers format lock clean
+.PHONY: run install build test simulate crash-matrix failover kill-switch soak check clients peers format lock clean
 
 run: $(INSTALLED)
 	$(BIN)/matchbox start --demo $(ARGS)
@@ -73,8 +74,13 @@ SEEDS ?= 10000
 simulate: $(INSTALLED)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
+# Ends with a table and one line of JSON. ARGS='--group zombies' strikes only there.
+crash-matrix: N ?= 20
+crash-matrix: $(INSTALLED)
+	@$(BIN)/python -m tests.processes.crash --faults $(N) $(ARGS)
+
 # Each ends with one line of JSON.
-N ?= 5
+failover kill-switch: N ?= 5
 failover: $(INSTALLED)
 	@$(BIN)/python -m tests.processes.failover --runs $(N) $(ARGS)
 

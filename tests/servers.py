@@ -49,6 +49,10 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
+    def has_ended(self) -> bool:
+        """Whether it does not run, though nobody may have stopped it."""
+        return self._process is None or self._process.poll() is not None
+
     def start(self) -> None:
         """Start, and wait until it answers."""
         with (self.folder / "server.log").open("ab") as output:
