@@ -6,7 +6,8 @@ from shared import keys
 from tests.auditor.live import Feed
 from tests.simulation.memory import MemoryRedis
 from tests.simulation.mutants import without
-from tests.simulation.world import SHARDS, World
+from tests.simulation.stage import SHARDS
+from tests.simulation.world import World
 from workers.auditor.watch import Start, Watch
 from workers.store import Snapshot, read_snapshots, read_standing
 
