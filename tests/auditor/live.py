@@ -80,6 +80,10 @@ class Feed:
         self._at = start
         self.last = start
 
+    def grow(self, log: list[bytes], last: int) -> None:
+        """The log is longer now, and may be read up to ``last``."""
+        self._log, self.last = log, last
+
     def __iter__(self) -> "Feed":
         return self
 

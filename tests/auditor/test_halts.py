@@ -49,6 +49,10 @@ def test_a_book_that_goes_wrong_is_halted_and_the_others_trade_on(redis_url, fau
         cluster.wait_audited()
         assert cluster.finding("{i:BTC-USD}") | {"last": 0} == found | {"last": 0}
         assert cluster.mode("BTC-USD") == "online"
+        if fault == "loses":  # it has recovered, and is in the state of its log again
+            cluster.trade(2 * EVERY)
+            cluster.wait_audited()
+            assert cluster.mode("BTC-USD") == "online"
         assert len(list(Path(found["journal"]).parent.iterdir())) == 1
 
 

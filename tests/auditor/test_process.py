@@ -258,6 +258,24 @@ def test_a_damaged_snapshot_is_replaced_by_the_right_one(ground):
         assert (found.position, found.chain, found.state) == (at.length, at.chain, end.states[tag])
 
 
+def test_an_owner_in_another_state_than_its_log_has_to_recover_from_it(ground):
+    """Its next commit is fenced off, and a snapshot of its state does not stay: the log's takes its place."""
+    live = made("plain", 4, 1)
+    middle, end = halves(live)
+    tag, at = "{i:BTC-USD}", middle.standings["{i:BTC-USD}"]
+    on = ground(live)
+    on.client.hset(keys.meta(tag), mapping={"epoch": 7, "owner": "somebody"})
+    with on.audited():
+        on.wait(lambda: on.client.exists(keys.AUDITED))
+        on.save(tag, replace(middle, states=middle.states | {tag: end.states[tag]}))
+        on.grow(middle)
+        assert on.record(tag)["position"] == at.length
+        on.wait(lambda: on.client.hmget(keys.meta(tag), "epoch", "owner") == [b"8", b""])
+    (found,) = read_snapshots(on.client.hgetall(keys.snapshot(tag)))
+    assert (found.chain, found.state) == (at.chain, middle.states[tag])
+    assert on.modes() == {"BTC-USD": "halted", "ETH-USD": "online"}
+
+
 def test_a_big_state_is_saved_before_its_owner_has_to(ground, monkeypatch):
     """Only once its owner has told a digest of the same state; two are kept."""
     monkeypatch.setattr(process, "BIG_STATE", 1)

@@ -141,7 +141,7 @@ def test_an_owner_in_another_state_than_its_log_is_found():
         assert {(one.tag, one.position, one.violation.invariant) for one in found} == {
             (tag, at.length, Invariant.SNAPSHOTS)
         }
-        assert [owner for owner, _ in follower.watch.differing] == [tag]
+        assert [one.tag for one in follower.watch.differing] == [tag]
 
 
 def test_an_entry_that_does_not_follow_on_the_state_is_said_once():

@@ -49,5 +49,5 @@ def _recording(logs: RedisLogs, watch: Watch, tag: str, before: int | None, is_l
         start=start,
         entries=list(Feed(logs, keys.log(tag), begin, standing.length)),
         digests=list(one.digests),
-        snapshots=[snapshot for owner, snapshot in watch.differing if owner == tag],
+        snapshots=[one.snapshot for one in watch.differing if one.tag == tag],
     )

@@ -13,6 +13,13 @@ from shared.messages import FIELD, InstrumentRequest, encode
 from workers.auditor.places import symbol_of
 from workers.auditor.watch import Finding
 
+FENCE = """
+-- KEYS: meta. ARGV: channel on which releases are told.
+redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+redis.call('HSET', KEYS[1], 'owner', '', 'lease', '0')
+redis.call('PUBLISH', ARGV[1], 'released')
+"""
+
 
 class Record(msgspec.Struct):
     """A finding that was halted for. ``journal``: a file on ``host``; ``time`` in ns.
@@ -75,6 +82,14 @@ def halt(client: Any, shards: int, symbols: list[str]) -> None:
         for shard in range(shards):
             client.xadd(keys.inbox(shard), {FIELD: encode(request)})
         client.hset(keys.INSTRUMENTS, symbol, encode(halted))
+
+
+def have_recover(client: Any, tag: str) -> None:
+    """End the ownership of a machine whose state is not that of its log.
+
+    Its next commit, snapshot or renewal is refused, and it, or whoever waits for it, recovers from the log.
+    """
+    client.eval(FENCE, 1, keys.meta(tag), f"{keys.lease(tag)}.live")
 
 
 def _rules(client: Any) -> dict[str, Instrument]:

@@ -24,6 +24,7 @@ from shared import keys, log
 from shared.connections import connect
 from shared.errors import CorruptState, MatchboxError, Unavailable
 from shared.settings import Settings, load_settings
+from workers.audit.invariants import Invariant
 from workers.audit.redis_logs import Cut, Feed, RedisLogs, Trimmed
 from workers.auditor import evidence, halting, journal, snapshots
 from workers.auditor.places import symbol_of
@@ -255,38 +256,49 @@ class Auditor:
         found = watch.take()
         finding, record = found[0], self._records.get(found[0].tag)
         self._broken |= {tag: one.view.number for tag, one in watch.machines.items() if one.is_broken}
-        if record is not None and finding.position <= max(record.position, record.last):
-            return self._go_on(logs, watch)
-        symbols = halting.open_symbols(self._client, finding.tag)
-        if not symbols and record is not None:
-            record.last = finding.position
-            halting.write(self._client, record)
-            return self._go_on(logs, watch)
-        if finding.violation.where in self._doubted:
+        is_known = record is not None and finding.position <= max(record.position, record.last)
+        if is_known or finding.violation.where in self._doubted:
             return self._go_on(logs, watch)
         self._log.error("an invariant does not hold; making a journal", finding=str(finding.violation))
-        if not self._prove(logs, watch, finding, symbols):
+        made = self._show_again(logs, watch, finding)
+        if made is None:
             self._doubted.add(finding.violation.where)
             self._broken.clear()
             self._log.error("no journal shows it again: nothing was halted", finding=str(finding.violation))
             return None
+        symbols = halting.open_symbols(self._client, finding.tag)
+        if symbols or record is None:
+            self._halt(logs, finding, made, symbols)
+        else:  # it follows from what it was halted for
+            record.last = finding.position
+            halting.write(self._client, record)
+        self._put_right(watch, finding)
+        self._tell_halts()
         return self._go_on(logs, watch)
 
-    def _prove(self, logs: RedisLogs, watch: Watch, finding: Finding, symbols: list[str]) -> bool:
-        """Halt for a finding if a journal shows it again."""
+    def _show_again(self, logs: RedisLogs, watch: Watch, finding: Finding) -> journal.Journal | None:
+        """A journal that shows the finding again."""
         for is_long in (False, True):
             made = evidence.gather(logs, watch, finding, is_long=is_long)
-            if made is None or not journal.is_the_same(
-                finding, journal.find_again(made, self._settings.core, self._upkeep)
-            ):
-                continue
-            halting.halt(self._client, logs.shards, symbols)
-            self._records[finding.tag] = record = halting.record(finding, self._keep(made))
-            halting.write(self._client, record)
-            self._log.error("halted", instruments=symbols, finding=str(record))
-            self._tell_halts()
-            return True
-        return False
+            if made is not None:
+                found = journal.find_again(made, self._settings.core, self._upkeep)
+                if journal.is_the_same(finding, found):
+                    return made
+        return None
+
+    def _halt(self, logs: RedisLogs, finding: Finding, made: journal.Journal, symbols: list[str]) -> None:
+        halting.halt(self._client, logs.shards, symbols)
+        self._records[finding.tag] = record = halting.record(finding, self._keep(made))
+        halting.write(self._client, record)
+        self._log.error("halted", instruments=symbols, journal=record.journal, finding=str(record))
+
+    def _put_right(self, watch: Watch, finding: Finding) -> None:
+        """An owner whose state is not its log's must neither trade nor be recovered from it."""
+        for one in watch.differing:
+            snapshots.save(self._client, snapshots.right(one))
+        if finding.violation.invariant is Invariant.SNAPSHOTS:
+            halting.have_recover(self._client, finding.tag)
+            self._log.warning("its owner has to recover from the log", tag=finding.tag)
 
     def _keep(self, made: journal.Journal) -> Path:
         folder = self._settings.data_dir / journal.FOLDER

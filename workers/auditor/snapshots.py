@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from shared import keys
-from workers.auditor.watch import Followed
+from workers.auditor.watch import Differing, Followed
 from workers.store import Snapshot
 
 SAVE = """
@@ -36,9 +36,18 @@ class Made(msgspec.Struct):
 
 def make(one: Followed) -> Made:
     """The snapshot that an owner would write where ``one`` stands."""
-    state, view = one.machine.dump(), one.view
-    found = Snapshot(view.number, view.chain, hashlib.sha256(state).hexdigest(), state)
-    return Made(view.tag, view.payload, found)
+    view = one.view
+    return _made(view.tag, view.number, view.payload, view.chain, one.machine.dump())
+
+
+def right(differing: Differing) -> Made:
+    """What an owner should have written."""
+    one = differing
+    return _made(one.tag, one.snapshot.position, one.payload, one.chain, one.state)
+
+
+def _made(tag: str, position: int, payload: bytes, chain: str, state: bytes) -> Made:
+    return Made(tag, payload, Snapshot(position, chain, hashlib.sha256(state).hexdigest(), state))
 
 
 def save(client: Any, made: Made) -> bool:

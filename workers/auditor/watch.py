@@ -59,6 +59,16 @@ def load(tag: str, snapshot: Snapshot, core: str) -> Start:
     return Start(snapshot.position, snapshot.chain, machine)
 
 
+class Differing(msgspec.Struct):
+    """An owner's snapshot that is not the fold of its log; ``state`` is, behind the entry with this ``payload``."""
+
+    tag: str
+    snapshot: Snapshot
+    state: bytes
+    chain: str
+    payload: bytes
+
+
 class Followed:
     """One machine: its log, what an audit knows of it, and a replica."""
 
@@ -96,8 +106,7 @@ class Watch:
         self.shards = shards
         self.core = core
         self.machines: dict[str, Followed] = {}
-        self.differing: list[tuple[str, Snapshot]] = []
-        """Snapshots of owners that are not the fold of their log."""
+        self.differing: list[Differing] = []
         self.on_unreadable: Callable[[Followed], None] = lambda _one: None
         """Told where the owner's snapshot should be that is damaged or gone; the machine stands there."""
         self.compared = 0
@@ -257,6 +266,6 @@ class Watch:
             snapshot_checks.compare(snapshot, one.view, one.checks, self.findings, where)
             if self.findings.violated.total() == before:
                 self.findings.violate(Invariant.SNAPSHOTS, where, "is not the state that the log gives")
-            self.differing.append((tag, snapshot))
+            self.differing.append(Differing(tag, snapshot, state, one.view.chain, one.view.payload))
         else:
             one.agreed = position
