@@ -41,8 +41,8 @@ def save(settings: Settings, target: Path, version: str, *, with_redis: bool) ->
         raise InvalidInput(f"{target} exists already; name another file")
     with tempfile.TemporaryDirectory(prefix="matchbox-backup-") as name:
         folder = Path(name)
+        instant = datetime.now(UTC).isoformat()  # before the first row is read: all of that time is in it
         migration, tables = _save_tables(settings.database_url, folder)
-        instant = datetime.now(UTC).isoformat()
         manifest = Manifest(FORMAT, version, migration, instant, settings.shards, tables)
         if with_redis:
             manifest.redis_keys = _save_redis(settings.redis_url, folder / REDIS)

@@ -12,6 +12,9 @@ from shared.default_secrets import check_secrets
 from shared.errors import MatchboxError, Unavailable
 from shared.settings import Settings
 
+RESTORING = "restore.unfinished"
+"""A file in a data folder that is being restored: what is in it meanwhile would start as an empty exchange."""
+
 
 def claim(settings: Settings) -> tuple[DataLock, list[str]]:
     """The lock on the data folder, and the names of processes that a killed supervisor had left and that now are gone.
@@ -19,6 +22,10 @@ def claim(settings: Settings) -> tuple[DataLock, list[str]]:
     Raises ``MatchboxError``: a secret is none, the folder cannot be used, a cluster runs in it, or the port is taken.
     """
     check_secrets(settings)
+    if (settings.data_dir / RESTORING).exists():
+        raise MatchboxError(
+            f'a restore into {settings.data_dir} was not finished; remove the folder and run "matchbox restore" again'
+        )
     lock, left = claim_folder(settings)
     try:
         check_port(settings.host, settings.port)
@@ -49,6 +56,21 @@ def claim_folder(settings: Settings) -> tuple[DataLock, list[str]]:
         lock.release()
         raise
     return lock, left
+
+
+def claim_for_restore(settings: Settings) -> None:
+    """Make the data folder, and have no start use it before ``restore_finished``. Raises ``MatchboxError``."""
+    folder = settings.data_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / RESTORING).touch()
+    except OSError as error:
+        raise MatchboxError(f"data folder {folder}: {error.strerror}; name another with --data") from error
+
+
+def restore_finished(settings: Settings) -> None:
+    """What is in the data folder is whole."""
+    (settings.data_dir / RESTORING).unlink()
 
 
 def check_port(host: str, port: int) -> None:

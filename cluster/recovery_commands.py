@@ -11,6 +11,7 @@ import msgspec
 
 from cluster import backup
 from cluster.archive import Manifest
+from cluster.claim import claim_for_restore, restore_finished
 from cluster.offline import offline, someone_runs
 from cluster.record import attach, read_record
 from cluster.standing import losses
@@ -75,9 +76,11 @@ def restored(settings: Settings, file: str) -> Iterator[tuple[Settings, Manifest
     backup.check_empty(settings)
     with backup.opened(source) as (folder, manifest), ExitStack() as undo:
         undo.callback(shutil.rmtree, settings.data_dir, ignore_errors=True)  # it was empty
+        claim_for_restore(settings)
         with offline(settings) as found:
             backup.load(found, folder, manifest)
             yield found, manifest
+        restore_finished(settings)
         undo.pop_all()
     _report(source, manifest, started)
 

@@ -296,6 +296,25 @@ def test_cancel_answers_when_the_hold_is_free(back):
     run(story())
 
 
+@pytest.mark.parametrize("mass", [False, True])
+def test_a_cancel_that_has_not_come_to_its_book_is_not_answered_as_done(back, monkeypatch, mass):
+    """The book's process is away: the order rests and can be filled when it is back, so nobody is told otherwise."""
+    monkeypatch.setattr("workers.gateway.orders.CANCEL_WAIT_S", 0.01)
+
+    async def story():
+        order = await back.do(back.desk.place(1, SELL))
+        task, request = await back.ask(back.desk.cancel_all(1) if mass else back.desk.cancel(1, order.id))
+        back.world.requested(request)
+        back.follow()
+        with pytest.raises(ApiError, match="the cancel is on its way") as error:
+            await task
+        assert error.value.status == 503
+        back.settle()
+        assert (await back.desk.find(1, order.id)).is_done
+
+    run(story())
+
+
 @pytest.mark.parametrize("reference", [to_uuid(1 << 8), "client:none"])
 def test_an_unknown_order_needs_the_history(back, reference):
     """Nothing is guessed: what memory does not have is looked up."""

@@ -59,14 +59,14 @@ def test_a_point_strikes_once_and_at_the_pass_it_was_told(monkeypatch, passes):
 
 
 def test_what_was_promised_and_is_not_there_is_lost():
-    """An order without a row, one with two, and a cancel of an order that is still open are all found out."""
+    """An order without a row, one with two, and a cancel of an order that is open or was filled are all found out."""
     placed = [(1.0, "kept", to_uuid(1)), (2.0, "lost", to_uuid(2)), (3.0, "twice", to_uuid(3))]
-    canceled = [(4.0, to_uuid(1)), (5.0, to_uuid(3))]
+    canceled = [(4.0, to_uuid(1)), (5.0, to_uuid(3)), (6.0, to_uuid(4))]
     rows = [("kept", 1, "canceled"), ("twice", 3, ""), ("twice", 4, "filled")]
     kept = Kept()
     compare(placed, canceled, rows, kept)
-    assert (kept.lost, kept.doubled) == ([2.0, 5.0], [3.0])
-    assert kept.acknowledged == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert (kept.lost, kept.doubled) == ([2.0, 5.0, 6.0], [3.0])
+    assert kept.acknowledged == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ from workers.gateway.errors import (
     order_not_found,
     product_not_found,
     refusal,
+    unavailable,
 )
 from workers.gateway.forms.conditions_form import check_expiry
 from workers.gateway.forms.json_input import choice_field
@@ -46,8 +47,12 @@ from workers.gateway.known_orders import KnownOrder
 from workers.gateway.order_answer import OrderAnswer, OrderListAnswer, order_answer
 from workers.gateway.replicas import Replicas
 
-CANCEL_WAIT_S = 1.0
-"""How long a cancel waits for its order to be done, so that balances are right when it answers."""
+CANCEL_WAIT_S = 5.0
+"""How long a cancel waits for its order to be done: longer than a book whose process died is away."""
+CANCEL_UNKNOWN = (
+    "no answer in time; the cancel is on its way, and until it has come to the book the order may still be filled. "
+    "Look it up, or repeat the request"
+)
 _CLIENT = "client:"
 
 
@@ -127,7 +132,8 @@ class Desk:
         if known.is_done:
             raise order_already_done()
         await self._ask(CancelRequest(self._inbox.request_id(), account, number))
-        if await self._replicas.orders.wait_done(number, CANCEL_WAIT_S) == "filled":
+        (reason,) = await self._ends([number])
+        if reason == "filled":
             raise order_already_done()
         return to_uuid(number)
 
@@ -140,9 +146,16 @@ class Desk:
             raise product_not_found(400)
         asked = await self._ask(CancelAllRequest(self._inbox.request_id(), account, product_id, side))
         assert isinstance(asked, CancelAllRequested), asked
-        waits = (self._replicas.orders.wait_done(number, CANCEL_WAIT_S) for number in asked.order_ids)
-        reasons = await asyncio.gather(*waits)
+        reasons = await self._ends(asked.order_ids)
         return [to_uuid(number) for number, why in zip(asked.order_ids, reasons, strict=True) if why != "filled"]
+
+    async def _ends(self, numbers: list[int]) -> list[str]:
+        """Why each of the orders ended. Raises ``ApiError`` 503 if one has not: "canceled" is only said of what is."""
+        orders = self._replicas.orders
+        reasons = await asyncio.gather(*(orders.wait_done(number, CANCEL_WAIT_S) for number in numbers))
+        if not all(reasons):
+            raise unavailable(CANCEL_UNKNOWN)
+        return reasons
 
     async def _ask(self, request: OrderRequest | AmendRequest | CancelRequest | CancelAllRequest) -> LedgerEvent:
         """Send a request to its account's ledger and wait for the answer. Raises ``ApiError``: refused, or 503."""

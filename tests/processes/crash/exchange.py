@@ -286,7 +286,7 @@ def compare(
             kept.doubled.append(at)
     for at, order_id in canceled:
         kept.acknowledged.append(at)
-        if not reasons.get(order_id):
+        if reasons.get(order_id, "") in ("", "filled"):
             kept.lost.append(at)
 
 

@@ -1,0 +1,37 @@
+"""A restore that was killed must not start as an empty exchange."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cluster.archive import FORMAT, Manifest, pack
+from cluster.claim import RESTORING
+from tests.harness import ROOT, free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+
+
+def matchbox(*arguments):
+    return [sys.executable, "-m", "cli", *arguments]
+
+
+def test_a_killed_restore_is_no_exchange(tmp_path):
+    """Start refuses and says what to do, and so does another restore; without the folder all is as before."""
+    data, file, parts = tmp_path / "data", tmp_path / "backup.tgz", tmp_path / "parts"
+    parts.mkdir()
+    pack(parts, Manifest(FORMAT, "0", "head", "now", 1, {}), file)
+    restore = subprocess.Popen(matchbox("restore", str(file), "--data", str(data)), cwd=ROOT, start_new_session=True)
+    while not (data / RESTORING).exists():
+        assert restore.poll() is None
+        time.sleep(0.01)
+    os.killpg(restore.pid, signal.SIGKILL)
+    restore.wait()
+    start = matchbox("start", "--detach", "--data", str(data), "--port", str(free_port()))
+    for command, says in ((start, "was not finished; remove the folder"), (restore.args, "is not empty")):
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert refused.returncode == 1
+        assert says in refused.stderr
