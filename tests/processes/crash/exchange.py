@@ -175,6 +175,11 @@ class Exchange(Place):
         """What a trader wants to know."""
         return self.settings
 
+    def is_trimmed(self) -> bool:
+        """Whether the ledger's log has lost its beginning."""
+        first = self.client.xrange(keys.log(keys.shard_tag(0)), count=1)
+        return bool(first) and first[0][0] != b"1-0"
+
     def start_postgresql(self) -> None:
         """Start it again after kill -9; its children may still be about to notice."""
         end = time.monotonic() + READY_S
