@@ -76,12 +76,16 @@ class CancelAllRequest(Message, tag="cancel_all_request"):
 
 
 class TransferRequest(Message, tag="transfer_request"):
-    """Deposit (``amount`` > 0) or withdraw (< 0). A repeat of ``request_id`` moves nothing."""
+    """Deposit (``amount`` > 0) or withdraw (< 0). A repeat of ``request_id`` moves nothing.
+
+    ``most``: a deposit that would bring the balance, holds included, above it is refused; 0: no such limit.
+    """
 
     request_id: str
     account: int
     currency: str
     amount: int
+    most: int = 0
 
 
 class BlockRequest(Message, tag="block_request"):

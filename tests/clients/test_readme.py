@@ -1,9 +1,12 @@
 """The README's own lines: "Point your bot at it" does what it says when a reader pastes it."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,8 +61,21 @@ def test_javascript(cluster, paste, block):
     assert cluster.http.get("/products/BTC-USD/book").json()["bids"] == []
 
 
-def run(command):
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+def test_curl(cluster, tmp_path):
+    """A stranger registers, logs in and makes a key as "Users, keys, limits" says, the csrf_token put in by hand."""
+    section = README.partition("## Users, keys, limits")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```\n(.*?)```", section, re.DOTALL)
+    answer: dict[str, Any] = {}
+    for line in block.replace("127.0.0.1:8000", cluster.url.removeprefix("http://")).splitlines():
+        token = answer.get("session", {}).get("csrf_token", "")
+        answer = json.loads(run(["bash", "-c", line.replace("TOKEN", token)], cwd=tmp_path))
+        assert "message" not in answer, answer
+    assert (answer["scopes"], len(answer["key"])) == (["trade", "transfer", "view"], 32)
+
+
+def run(command, **options):
     """What a program prints; it must end well."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SCRIPT_S)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SCRIPT_S, **options)
     assert done.returncode == 0, done.stderr
     return done.stdout

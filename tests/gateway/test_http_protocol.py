@@ -1,6 +1,7 @@
 """What a request may be before it is one: bounded in time, as in bytes (test_bad_input.py)."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -21,12 +22,13 @@ class Pipe(asyncio.Transport):
     def __init__(self):
         super().__init__()
         self.aborted = False
+        self.written = b""
 
     def get_extra_info(self, name, default=None):
         return default
 
     def write(self, data):
-        pass
+        self.written += data
 
     def is_closing(self):
         return self.aborted
@@ -92,6 +94,30 @@ def test_whoever_does_not_come_to_the_point_is_hung_up_on(parts, waits):
         assert pipe.aborted is waits
 
     asyncio.run(talk_slowly())
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x00\xa5",
+        b"GET /orders/\x00 HTTP/1.1\r\n\r\n",
+        b"POST /orders HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /orders HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_hears_so_in_json(sent):
+    """Every error is a JSON object with a message, also one that no route has seen; the connection ends."""
+
+    async def send():
+        pipe, connection = connected()
+        connection.data_received(sent)
+        return pipe.written
+
+    head, _, body = asyncio.run(send()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/json" in head
+    assert b"connection: close" in head
+    assert json.loads(body) == {"message": "Invalid HTTP request received."}
 
 
 def test_a_gateway_may_open_as_many_files_as_its_limits_promise():

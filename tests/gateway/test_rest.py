@@ -61,6 +61,8 @@ def test_currencies_and_products_have_what_clients_read(cluster):
     """The fields that ccxt parses are there, and one of each can be asked for."""
     assert [row["id"] for row in get(cluster, "/currencies").json()] == ["BTC", "ETH", "USD"]
     assert get(cluster, "/currencies/USD").json()["max_precision"] == "0.0000000001"
+    kinds = {row["id"]: row["details"]["type"] for row in get(cluster, "/currencies").json()}
+    assert kinds == {"BTC": "crypto", "ETH": "crypto", "USD": "fiat"}
     product = get(cluster, "/products/BTC-USD").json()
     assert product in get(cluster, "/products").json()
     wanted = {"base_increment": "0.00000001", "quote_increment": "0.01", "status": "online", "trading_disabled": False}

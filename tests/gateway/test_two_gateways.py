@@ -316,3 +316,20 @@ def test_a_kill_switch_thrown_at_one_is_on_at_the_other(cluster, both, browser, 
         assert other.delete(f"/admin/halts/{halt}", headers=token).json() == []
         assert one.get("/admin/halts", headers=token).json() == []
         assert user.call("POST", "/orders", ORDER).status_code == 200
+
+
+# --- a gateway that comes back: last, since the doors to the one before it lead nowhere now -----------
+
+
+def test_a_gateway_that_starts_is_met_when_it_knows_the_exchange(cluster):
+    """Until then every new connection meets the other one: nobody hears that one of two is starting."""
+    cluster.kill("gateway:1")
+    cluster.start("gateway:1")
+    met: set[int] = set()
+    end = time.monotonic() + 30
+    while met != {0, 1}:
+        assert time.monotonic() < end, met
+        with httpx.Client(base_url=cluster.url, timeout=10) as http:
+            answer = http.get("/health")
+        assert answer.status_code == 200, answer.text
+        met.add(answer.json()["gateway"])

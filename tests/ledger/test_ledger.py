@@ -259,6 +259,7 @@ def test_a_transfer_happens_once():
         (TransferRequest("r", 1, "BTC", -1), R.INSUFFICIENT_FUNDS, "Insufficient funds"),
         (TransferRequest("r", 1, "USD", MONEY_MAX), R.LIMIT_EXCEEDED, f"at most {MONEY_MAX} USD"),
         (TransferRequest("r", 3, "USD", MONEY_MAX - 999), R.LIMIT_EXCEEDED, "all accounts of the shard together"),
+        (TransferRequest("r", 1, "USD", 5, 1004), R.LIMIT_EXCEEDED, "up to a balance of 1004 USD, and yours is 1000"),
         (TransferRequest("r", 1, "USD", -(10**40)), R.INSUFFICIENT_FUNDS, ""),
         (TransferRequest("r", 0, "USD", 5), R.INVALID_ORDER, "not a user's account"),
         (TransferRequest("", 1, "USD", 5), R.INVALID_ORDER, "request id is missing"),
@@ -280,6 +281,16 @@ def test_held_money_cannot_be_withdrawn():
     made.request(a_limit())
     assert made.request(TransferRequest("r", 1, "USD", -946)).reason == R.INSUFFICIENT_FUNDS
     assert isinstance(made.request(TransferRequest("s", 1, "USD", -945)), Transferred)
+
+
+def test_a_deposit_goes_up_to_what_it_says():
+    """What orders hold counts; a repeat is a repeat however full the account is; withdrawals have no limit."""
+    made = world()
+    made.request(a_limit())
+    assert made.request(TransferRequest("r", 1, "USD", 6, 1005)).reason == R.LIMIT_EXCEEDED
+    assert isinstance(made.request(TransferRequest("r", 1, "USD", 5, 1005)), Transferred)
+    assert isinstance(made.request(TransferRequest("r", 1, "USD", 5, 1005)), Duplicate)
+    assert isinstance(made.request(TransferRequest("w", 1, "USD", -1, 1)), Transferred)
 
 
 def test_all_money_together_fits_64_bits():

@@ -54,6 +54,10 @@ class BoundedHttp(HttpToolsProtocol):
         self.arriving_since = 0.0
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """What the parser gives up on; uvicorn would say so in plain text, and clients read JSON."""
+        self._refuse(HTTPStatus.BAD_REQUEST, msg)
+
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         body = msgspec.json.encode({"message": message})
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"

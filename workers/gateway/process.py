@@ -38,6 +38,10 @@ OTHER_FILES = 2000
 """Connections of HTTP clients, of servers, and whatever else is open."""
 DRAIN_S = 3
 """How long requests under way may take once the process is told to stop."""
+OPEN_POLLS = 500
+"""How often one of several gateways looks whether it knows the exchange, before it takes connections in any case and
+says what is missing."""
+POLL_S = 0.02
 
 
 class Server(uvicorn.Server):
@@ -58,7 +62,7 @@ def raise_file_limit(sockets: int) -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket. Several gateways share the port; one alone finds out if somebody has it.
+    """The socket. Several gateways share the port; one alone finds out if somebody has it, and takes connections.
 
     Raises ``InvalidSetting``.
     """
@@ -75,7 +79,8 @@ def listen(settings: Settings) -> socket.socket:
             f"MATCHBOX_PORT={settings.port}: cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
             "choose another with --port"
         ) from None
-    listener.listen(BACKLOG)
+    if settings.gateways == 1:
+        listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
 
@@ -133,11 +138,11 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
             gateway.inbox.expire_forever(),
             gateway.hub.tell_forever(),
             gateway.cancel_on_disconnect.keep_for_others_forever(),
-            beat_forever(gateway, client),
+            beat_forever(gateway, client, server),
             hang_up_forever(server),
         )
     ]
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(serve(server, listener, gateway))
     await asyncio.wait([serving, *tasks], return_when=asyncio.FIRST_COMPLETED)
     failed = [task for task in tasks if task.done()]
     server.should_exit = True
@@ -150,6 +155,20 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
     log.get().info("Stopped")
 
 
+async def serve(server: Server, listener: socket.socket, gateway: Gateway) -> None:
+    """Take connections until told to stop; beside other gateways only when this one knows what they know.
+
+    Until then the kernel gives all connections to the others.
+    """
+    if gateway.settings.gateways > 1:
+        for _ in range(OPEN_POLLS):
+            if server.should_exit or not gateway.replicas.trouble:
+                break
+            await asyncio.sleep(POLL_S)
+    if not server.should_exit:
+        await server.serve(sockets=[listener])
+
+
 async def hang_up_forever(server: Server) -> None:
     """Look now and then for requests that do not arrive."""
     while True:
@@ -157,7 +176,7 @@ async def hang_up_forever(server: Server) -> None:
         close_late(server.server_state.connections, time.monotonic())
 
 
-async def beat_forever(gateway: Gateway, client: Any) -> None:
+async def beat_forever(gateway: Gateway, client: Any, server: Server) -> None:
     """Show a sign of life each second, for as long as Redis takes it."""
     while True:
         replicas = gateway.replicas
@@ -170,7 +189,7 @@ async def beat_forever(gateway: Gateway, client: Any) -> None:
             sign = {
                 "pid": os.getpid(),
                 "host": socket.gethostname(),
-                "state": (replicas.trouble and "starting") or "running",
+                "state": "running" if server.started and not replicas.trouble else "starting",
                 "time": time.time_ns(),
                 "sequence": sum(replicas.positions.values()),
                 "lag": replicas.lag,

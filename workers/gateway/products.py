@@ -62,7 +62,7 @@ class Product(msgspec.Struct, frozen=True):
 class CurrencyDetails(msgspec.Struct, frozen=True):
     """Details of a currency."""
 
-    type: str
+    type: Annotated[str, Meta(description="fiat or crypto, by its name; here it means nothing, to clients it may")]
     min_size: str
     min_withdrawal_amount: str
     display_name: str
@@ -82,6 +82,11 @@ class Currency(msgspec.Struct, frozen=True):
     supported_networks: list[str]
 
 
+FIAT = frozenset({
+    "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "ILS", "INR", "JPY", "KRW", "MXN",
+    "NOK", "NZD", "PLN", "SEK", "SGD", "THB", "TRY", "TWD", "USD", "ZAR",
+})  # fmt: skip
+"""Money of countries, as far as it is traded much."""
 _STATUS = {"halted": "offline", "delisted": "delisted"}
 
 
@@ -124,7 +129,7 @@ def currency_answer(name: str, scale: int) -> Currency:
         min_size=smallest,
         max_precision=smallest,
         convertible_to=[],
-        details=CurrencyDetails("crypto", smallest, smallest, name),
+        details=CurrencyDetails("fiat" if name in FIAT else "crypto", smallest, smallest, name),
         supported_networks=[],
     )
 

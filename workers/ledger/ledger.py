@@ -185,12 +185,13 @@ class Ledger(Settling):
             return _rejected(request, refusal)
         if self.knows_transfer(account, request.request_id):
             return Duplicate(request.request_id, account), []
-        if refusal := self._check_transfer(account, currency, amount):
+        if refusal := self._check_transfer(request):
             return _rejected(request, refusal)
         return Transferred(request.request_id, account, currency, amount), []
 
-    def _check_transfer(self, account: int, currency: str, amount: int) -> Refusal | None:
+    def _check_transfer(self, request: TransferRequest) -> Refusal | None:
         """Money in a currency has to fit 64 bits wherever trading takes it, so all of it together has to."""
+        account, currency, amount = request.account, request.currency, request.amount
         if amount == 0:
             return Refusal(RejectReason.INVALID_ORDER, "amount must not be 0")
         if amount < 0 and (refusal := self.blocked(account)):
@@ -198,8 +199,12 @@ class Ledger(Settling):
         scale = self.scales.get(currency)
         if scale is None:
             return Refusal(RejectReason.UNKNOWN_CURRENCY, "Currency not found: no product has it")
-        if -amount > self.accounts.balance(account, currency).available:
+        balance = self.accounts.balance(account, currency)
+        if -amount > balance.available:
             return risk.INSUFFICIENT_FUNDS
+        owned = balance.available + balance.held
+        if amount > 0 and request.most and owned + amount > request.most:
+            return risk.too_much_money(request.most, owned, currency, scale)
         most = MONEY_MAX // self.shards
         if amount > 0 and self.supply.get(currency, 0) + amount > most:
             return Refusal(

@@ -109,6 +109,15 @@ def blocked_trading(account: int, reason: str) -> Refusal:
     return Refusal(RejectReason.BLOCKED, f"trading is halted for everyone, under maintenance{why}")
 
 
+def too_much_money(most: int, owned: int, currency: str, scale: int) -> Refusal:
+    """A deposit would leave the account with more than it may bring itself to."""
+    return Refusal(
+        RejectReason.LIMIT_EXCEEDED,
+        f"amount is too large: deposits go up to a balance of {money_text(most, scale)} {currency}, "
+        f"and yours is {money_text(owned, scale)}",
+    )
+
+
 def invalid(message: str) -> Refusal:
     """The request makes no sense as it is."""
     return Refusal(RejectReason.INVALID_ORDER, message)

@@ -1,13 +1,13 @@
 """Test money: who may give themselves some, how much, and that it is counted once."""
 
-import contextlib
 import threading
 
 import pytest
 
+from shared.instrument import MONEY_MAX
 from tests.gateway.browser import wait_until
 from workers.gateway.errors import ApiError
-from workers.gateway.forms.transfer_form import Transfer, check_deposit, read_transfer
+from workers.gateway.forms.transfer_form import Transfer, deposit_limit, read_transfer
 
 SCALES = {"USD": 10, "BTC": 8}
 DEPOSITS = ("/deposits", "/deposits/payment-method", "/deposits/coinbase-account")
@@ -65,24 +65,15 @@ def test_an_idem_is_its_accounts_own():
     assert read_transfer(body, SCALES, 8).request_id == "idem-8-one"
 
 
-@pytest.mark.parametrize(
-    ("units", "owned", "most", "says"),
-    [
-        (100, 0, "100", ""),
-        (101, 0, "100", "amount is too large: deposits go up to a balance of 100 XXX, and yours is 0"),
-        (1, 100, "100", "yours is 100"),
-        (1, 10**9, "100", "amount is too large"),
-        (1, 99, "100", ""),
-        (1, 0, "0", "deposits are closed"),
-        (1, 0, "1e3", ""),
-    ],
-)
-def test_nobody_deposits_without_end(units, owned, most, says):
-    """Up to a balance, which an operator sets; 0: not at all."""
-    expected = pytest.raises(ApiError) if says else contextlib.nullcontext()
-    with expected as error:
-        check_deposit(Transfer("XXX", units, ""), owned, most, 0)
-    assert error is None or (error.value.status, says in str(error.value)) == (400, True)
+def test_the_limit_of_deposits_is_an_operators():
+    """In whole units of any currency; never more than all accounts can have together; 0: no deposits at all."""
+    assert deposit_limit("1000000", 2) == 100_000_000
+    assert deposit_limit("1e3", 0) == 1000
+    assert deposit_limit("0.5", 10) == 5_000_000_000
+    assert deposit_limit("1" + "0" * 30, 10) == MONEY_MAX
+    with pytest.raises(ApiError, match="deposits are closed") as error:
+        deposit_limit("0", 10)
+    assert error.value.status == 400
 
 
 # --- what is done ---
@@ -130,6 +121,26 @@ def test_a_deposit_stops_at_the_limit(cluster, alice):
     answer = alice.call("POST", "/deposits", {"currency": "USD", "amount": "0.01"})
     assert (answer.status_code, "deposits go up to" in answer.text) == (400, True)
     alice.call("DELETE", "/orders")
+
+
+@slow
+def test_deposits_at_once_stop_at_the_limit_too(cluster, alice):
+    """Eight that would each fit alone: one is made, and the others hear how much there is."""
+    answers = []
+
+    def send():
+        answers.append(alice.call("POST", "/deposits", {"currency": "USD", "amount": "600000"}))
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 7
+    assert {answer.json()["message"] for answer in answers if answer.status_code == 400} == {
+        "amount is too large: deposits go up to a balance of 1000000.0000000000 USD, and yours is 600000.0000000000"
+    }
+    assert available(alice) == 600_000
 
 
 @slow

@@ -116,7 +116,14 @@ class HaltBody(msgspec.Struct):
     key: Annotated[
         str | None, _said("this API key is revoked, for good, and all orders of its account are canceled")
     ] = None
-    reason: Annotated[str, _said("why, also for those whom it hits; at most 128 characters", "runaway bot")] = ""
+    reason: Annotated[
+        str,
+        _said(
+            "why, at most 128 characters; of everybody and account also for those whom it hits, of product_id and key "
+            "only in the gateway's log",
+            "runaway bot",
+        ),
+    ] = ""
 
 
 EXAMPLES: dict[type, dict[str, dict[str, object]]] = {
@@ -130,5 +137,5 @@ EXAMPLES: dict[type, dict[str, dict[str, object]]] = {
     },
     ModeBody: {"cancel only": {"mode": "cancel-only"}},
     UserChangeBody: {"block": {"blocked": True}},
-    HaltBody: {"one product": {"product_id": "BTC-USD", "reason": "runaway bot"}},
+    HaltBody: {"one product": {"product_id": "BTC-USD", "reason": "drill"}},
 }  # fmt: skip

@@ -10,12 +10,10 @@ from shared.schema import movements
 from workers.gateway.context import Gateway
 from workers.gateway.errors import bad_request, refusal, unavailable
 from workers.gateway.forms.json_input import decode_object
-from workers.gateway.forms.transfer_form import Transfer, check_deposit, read_transfer
+from workers.gateway.forms.transfer_form import Transfer, deposit_limit, read_transfer
 from workers.gateway.paging import Page
 from workers.gateway.rest.answers import NewTransferAnswer, new_transfer_answer
-from workers.ledger.accounts import Balance
 
-_NOTHING = Balance()
 _TAGS = ["accounts"]
 _SIGNED: list[dict[str, list[str]]] = [{"key": []}]
 AnyRequest = Request[Any, Any, Any]
@@ -33,12 +31,10 @@ async def deposit(request: AnyRequest, gateway: Gateway) -> NewTransferAnswer:
     """Give oneself test money, up to MATCHBOX_MAX_FUNDS of each currency. It can be traded with at once."""
     caller, body = await gateway.authenticate_body(request, "transfer")
     await gateway.desk.catch_up(caller.account)
-    ledger, scales = gateway.replicas.ledger(caller.account), gateway.replicas.scales
+    scales = gateway.replicas.scales
     wanted = read_transfer(decode_object(body), scales, caller.account)
-    if not ledger.knows_transfer(caller.account, wanted.request_id):
-        balance = ledger.balances(caller.account).get(wanted.currency, _NOTHING)
-        check_deposit(wanted, balance.available + balance.held, gateway.settings.max_funds, scales[wanted.currency])
-    return await _move(gateway, caller.account, wanted, wanted.units)
+    most = deposit_limit(gateway.settings.max_funds, scales[wanted.currency])
+    return await _move(gateway, caller.account, wanted, wanted.units, most)
 
 
 @post(
@@ -55,10 +51,10 @@ async def withdraw(request: AnyRequest, gateway: Gateway) -> NewTransferAnswer:
     return await _move(gateway, caller.account, wanted, -wanted.units)
 
 
-async def _move(gateway: Gateway, account: int, wanted: Transfer, amount: int) -> NewTransferAnswer:
+async def _move(gateway: Gateway, account: int, wanted: Transfer, amount: int, most: int = 0) -> NewTransferAnswer:
     """Ask the ledger. What was sent before with the same ``idem`` is answered with what was done then."""
     number = wanted.request_id or gateway.inbox.request_id()
-    request = TransferRequest(number, account, wanted.currency, amount)
+    request = TransferRequest(number, account, wanted.currency, amount, most)
     event = await gateway.inbox.ask(gateway.shard(account), request)
     if isinstance(event, Rejected):
         raise refusal(event)
