@@ -24,14 +24,16 @@ def test_a_killed_restore_is_no_exchange(tmp_path):
     data, file, parts = tmp_path / "data", tmp_path / "backup.tgz", tmp_path / "parts"
     parts.mkdir()
     pack(parts, Manifest(FORMAT, "0", "head", "now", 1, {}), file)
-    restore = subprocess.Popen(matchbox("restore", str(file), "--data", str(data)), cwd=ROOT, start_new_session=True)
+    command = matchbox("restore", str(file), "--data", str(data))
+    leaves = os.environ | {"TMPDIR": str(tmp_path)}  # the parts it had unpacked
+    restore = subprocess.Popen(command, cwd=ROOT, env=leaves, start_new_session=True)
     while not (data / RESTORING).exists():
         assert restore.poll() is None
         time.sleep(0.01)
     os.killpg(restore.pid, signal.SIGKILL)
     restore.wait()
     start = matchbox("start", "--detach", "--data", str(data), "--port", str(free_port()))
-    for command, says in ((start, "was not finished; remove the folder"), (restore.args, "is not empty")):
-        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    for again, says in ((start, "was not finished; remove the folder"), (command, "is not empty")):
+        refused = subprocess.run(again, cwd=ROOT, capture_output=True, text=True)
         assert refused.returncode == 1
         assert says in refused.stderr
