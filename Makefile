@@ -57,8 +57,8 @@ $(INSTALLED): $(SYNCED) pyproject.toml setup.py $(wildcard $(COMPILED)/*.p*)
 	@$(BIN)/python -c "from workers.engine.core import order_book; print('order book:', order_book().core)"
 	@touch $@
 
-# Two at a time: most tests wait for processes. A file's tests stay together, since they share servers.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# Three at a time, whatever the cores: most tests wait for processes. A file's tests stay together: they share servers.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

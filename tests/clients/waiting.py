@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-WAIT_S = 10.0
+WAIT_S = 20.0
 
 
 def until(look: Callable[[], Any]) -> Any:

@@ -7,8 +7,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from tests.gateway.hostile.raw_socket import FIN, HELLO, PING, TEXT, frame
-from workers.gateway.access.rates import BURST_S
-from workers.gateway.feed.protocol import FRAMES_A_SECOND, SLICE_BYTES, FeedProtocol
+from workers.gateway.feed.protocol import FRAMES_A_SECOND, FRAMES_BURST_S, SLICE_BYTES, FeedProtocol
 
 
 class Pipe(asyncio.Transport):
@@ -87,7 +86,7 @@ def test_pings_are_answered_up_to_a_number():
 
     async def scenario():
         pipe, connection = await connected()
-        most = FRAMES_A_SECOND * BURST_S
+        most = FRAMES_A_SECOND * FRAMES_BURST_S
         connection.data_received(frame(FIN | PING, b"x") * most)
         assert pipe.written.count(b"\x8a\x01x") == most
         assert not pipe.is_closed

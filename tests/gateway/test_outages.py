@@ -104,7 +104,7 @@ def test_without_redis_there_is_a_503_and_then_all_goes_on(cluster, servers, ali
     until(lambda: cluster.http.get("/health").status_code == 200)
     until(lambda: alice.call("GET", f"/orders/{order['id']}").status_code == 200)
     until(lambda: alice.call("POST", "/orders", ORDER).status_code == 200)
-    assert alice.call("GET", f"/orders/{order['id']}").json()["status"] == "open"
+    until(lambda: alice.call("GET", f"/orders/{order['id']}").json()["status"] == "open")
 
 
 def test_a_ledger_that_stands_still_gets_no_more_orders(cluster, alice):

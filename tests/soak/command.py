@@ -23,7 +23,7 @@ from tests.soak.samples import Course, Sample, courses, take
 LOOK_S = 5.0
 LOAD_PAUSE_S = 0.1
 LOG_KEEP = 5_000
-"""Entries that the logs keep: so few that they are full after some minutes, and a leak shows."""
+"""Entries that the logs keep, and between two snapshots: so few that a log is full after some minutes."""
 BEHIND_S = 60.0
 """How long the exchange may take to come to rest after the last fault."""
 DEMO = "demo"
@@ -71,7 +71,7 @@ def break_something(cluster: Cluster, chance: random.Random) -> str:
 def soak(minutes: float, every_s: float, chance: random.Random, tell: Callable[[float], None]) -> Report:
     """Run it all. ``tell`` gets the seconds that have passed."""
     report, samples = Report(minutes), list[Sample]()
-    with running_cluster(demo=True, log_keep=str(LOG_KEEP)) as cluster:
+    with running_cluster(demo=True, log_keep=str(LOG_KEEP), snapshot_every=str(LOG_KEEP)) as cluster:
         load = SlowLoad(cluster, chance.randrange(1 << 30))
         load.start()
         started = time.monotonic()

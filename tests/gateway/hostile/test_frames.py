@@ -27,7 +27,8 @@ from workers.gateway.feed.protocol import PIECES_MAX
 pytestmark = pytest.mark.slow
 WISH = json.dumps({"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["status"]}).encode()
 LONGEST_WAIT_S = 1.0
-"""What others may have to wait while somebody floods, on a busy machine; it was 10 s without the bounds."""
+"""What others may have to wait while somebody floods, or so many times what they did before; it was 10 s."""
+SLOWER_MAX = 20
 MEMORY_MAX = 16 * 1024 * 1024
 """How much more a flood may take, in bytes."""
 
@@ -150,17 +151,23 @@ def test_a_flood_of_frames_is_cut_off(cluster, what):
     flood *= 1_000_000 // len(flood)
     with RawSocket(cluster, receive_bytes=4096) as client, httpx.Client(base_url=cluster.url) as http:
         http.get("/time")
+        calm = max(wait_of(http) for _ in range(20))
         client.raw.setblocking(False)
         waits, at, end = [], 0, time.monotonic() + 8
         while at >= 0 and time.monotonic() < end:
             at = pour(client.raw, flood, at)
-            started = time.monotonic()
-            assert http.get("/time").status_code == 200
-            waits.append(time.monotonic() - started)
+            waits.append(wait_of(http))
             assert gateway.memory_info().rss - before < MEMORY_MAX
     assert at < 0, "it was cut off"
-    assert max(waits) < LONGEST_WAIT_S
+    assert max(waits) < max(LONGEST_WAIT_S, SLOWER_MAX * calm)
     assert works(cluster)
+
+
+def wait_of(http):
+    """How long another client waits for an answer, in seconds."""
+    started = time.monotonic()
+    assert http.get("/time").status_code == 200
+    return time.monotonic() - started
 
 
 def pour(raw, flood, at):

@@ -15,6 +15,7 @@ SLICE_BYTES = 8 * 1024
 FRAMES_A_SECOND = 5_000
 """Pings, pongs and pieces of messages of one client, 10 us each. Messages are counted elsewhere. So many because there
 are clients that ping with each message they hear, such as cbpro, and in a storm those are thousands."""
+FRAMES_BURST_S = 1
 PIECES_MAX = 1000
 """Frames of one message. Empty ones would never make it too long."""
 
@@ -28,7 +29,7 @@ class FeedProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unread = b""
-        self._frames_seen = Rate("Frame", FRAMES_A_SECOND)
+        self._frames_seen = Rate("Frame", FRAMES_A_SECOND, FRAMES_BURST_S)
 
     def data_received(self, data: bytes) -> None:
         """Look at what came, up to the next message; at the rest when the application has asked for more."""
