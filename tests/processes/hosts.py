@@ -17,17 +17,14 @@ import httpx
 import msgspec
 import psutil
 from redis.exceptions import RedisError
-from sqlalchemy import select
 
 from cluster import instruments
 from cluster.child import log_path
 from cluster.commands import log_folder
 from cluster.record import read_record
 from shared import keys
-from shared.connections import connect, open_database
+from shared.connections import connect
 from shared.instrument import make_instrument
-from shared.order_id import to_uuid
-from shared.schema import orders
 from tests.processes.running import Cluster, Load
 from tests.servers import PostgreSQL, Valkey
 
@@ -199,12 +196,8 @@ def writers(hosts: Sequence[Host], worker: str) -> list[tuple[int, int]]:
 def lost_and_doubled(loads: Sequence[Load]) -> tuple[int, int]:
     """How many acknowledged orders PostgreSQL does not have, and how many client ids have more than one order."""
     lost = doubled = 0
-    database = open_database(loads[0].settings.database_url)
-    with database.connect() as connection:
-        for load in loads:
-            mine = select(orders.c.client_id, orders.c.order_id).where(orders.c.account == load.account)
-            found = [(client_id, to_uuid(order_id)) for client_id, order_id in connection.execute(mine)]
-            doubled += len(found) - len(dict(found))
-            lost += len(set(load.acknowledged.items()) - set(found))
-    database.dispose()
+    for load in loads:
+        found = load.recorded()
+        doubled += len(found) - len(dict(found))
+        lost += len(set(load.acknowledged.items()) - set(found))
     return lost, doubled

@@ -21,12 +21,15 @@ import httpx
 import msgspec
 import psutil
 from redis.exceptions import RedisError
+from sqlalchemy import select
 
 from benchmarks.private_cluster import free_port, make_trader
 from cluster.record import attach, read_record
 from cluster.status import status_of, status_without_redis
-from shared.connections import connect
+from shared.connections import connect, open_database
 from shared.credentials import ApiKey
+from shared.order_id import to_uuid
+from shared.schema import orders
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -199,3 +202,12 @@ class Load(threading.Thread):
         """Stop and wait."""
         self.stopping.set()
         self.join(30)
+
+    def recorded(self) -> list[tuple[str, str]]:
+        """Client id and order id of each order that PostgreSQL has of it."""
+        database = open_database(self.settings.database_url)
+        with database.connect() as connection:
+            mine = select(orders.c.client_id, orders.c.order_id).where(orders.c.account == self.account)
+            found = [(client_id, to_uuid(order_id)) for client_id, order_id in connection.execute(mine)]
+        database.dispose()
+        return found

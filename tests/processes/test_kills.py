@@ -5,11 +5,10 @@ import signal
 import time
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import text
 
 from shared import keys
 from shared.connections import connect, open_database
-from shared.schema import orders
 from tests.processes.running import SYMBOL, Load, running_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -42,20 +41,12 @@ def test_a_killed_process_comes_back_and_nothing_is_lost(cluster, victim):
     audit = cluster.run("audit", check=False)
     assert audit.returncode == 0, audit.stdout + audit.stderr
     for load in loads:
-        assert_recorded_once(cluster, load)
+        assert_recorded_once(load)
 
 
-def assert_recorded_once(cluster, load):
+def assert_recorded_once(load):
     """Every acknowledged client id has exactly one order in PostgreSQL, the one that was promised."""
-    database = open_database(cluster.attached().database_url)
-    with database.connect() as connection:
-        rows = connection.execute(
-            select(orders.c.client_id, orders.c.order_id).where(orders.c.account == load.account)
-        ).all()
-    database.dispose()
-    from shared.order_id import to_uuid
-
-    found = [(client_id, to_uuid(order_id)) for client_id, order_id in rows]
+    found = load.recorded()
     assert len(found) == len(dict(found)), "a client id has two orders"
     missing = set(load.acknowledged.items()) - set(found)
     assert not missing, f"{len(missing)} acknowledged orders are lost, such as {next(iter(missing))}"
@@ -107,7 +98,7 @@ def test_servers_away_are_said_and_survived(cluster):
     load.finish()
     assert not load.problems
     assert cluster.run("audit", check=False).returncode == 0
-    assert_recorded_once(cluster, load)
+    assert_recorded_once(load)
 
 
 def test_stop_leaves_nothing():
@@ -120,7 +111,7 @@ def test_stop_leaves_nothing():
         cluster.run("stop")
         assert cluster.leftovers() == []
         cluster.run("start", "--detach")
-        assert_recorded_once(cluster, load)
+        assert_recorded_once(load)
         with connect(cluster.attached().redis_url) as client:
             assert client.hget(keys.meta(keys.shard_tag(0)), "owner")
         database = open_database(cluster.attached().database_url)

@@ -12,11 +12,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from sqlalchemy import select
 
-from shared.connections import open_database
-from shared.order_id import to_uuid
-from shared.schema import orders
+from tests.processes.hosts import lost_and_doubled
 from tests.processes.running import Cluster, Load, running_cluster
 from tests.soak.samples import Course, Sample, courses, take
 
@@ -92,7 +89,7 @@ def soak(minutes: float, every_s: float, chance: random.Random, tell: Callable[[
         report.is_audit_clean = audit.returncode == 0
         if not report.is_audit_clean:
             report.problems.append(audit.stdout + audit.stderr)
-        report.lost, report.doubled = compare(cluster, load)
+        report.lost, report.doubled = lost_and_doubled([load])
     report.courses = courses(samples, minutes * 60 / 3)
     return report
 
@@ -108,16 +105,6 @@ def _come_to_rest(cluster: Cluster, started: float, samples: list[Sample]) -> in
                 return 0
         time.sleep(1)
     return samples[-1].lag
-
-
-def compare(cluster: Cluster, load: Load) -> tuple[int, int]:
-    """How many acknowledged orders PostgreSQL does not have, and how many of the user's client ids have two."""
-    database = open_database(cluster.attached().database_url)
-    with database.connect() as connection:
-        mine = select(orders.c.client_id, orders.c.order_id).where(orders.c.account == load.account)
-        rows = [(client_id, to_uuid(order_id)) for client_id, order_id in connection.execute(mine)]
-    database.dispose()
-    return len(set(load.acknowledged.items()) - set(rows)), len(rows) - len(dict(rows))
 
 
 def show(report: Report, console: Console) -> None:

@@ -135,14 +135,15 @@ class Inbox:
         """
         sent = False
         for attempt in (1, 2):
-            batch = {shard: [one for one in queued if one[0] in self._waiting] for shard, queued in batch.items()}
+            waiting = {shard: [one for one in queued if one[0] in self._waiting] for shard, queued in batch.items()}
+            batch = {shard: queued for shard, queued in waiting.items() if queued}
             try:
                 if not connection.is_connected:
                     await connection.connect()
                 sent = True
-                packed = b"".join(_command(shard, queued) for shard, queued in batch.items() if queued)
+                packed = b"".join(_command(shard, queued) for shard, queued in batch.items())
                 await connection.send_packed_command(packed, check_health=False)
-                for shard in [shard for shard, queued in batch.items() if queued]:
+                for shard in list(batch):
                     await self._read_reply(connection, batch[shard])
                     del batch[shard]
             except (RedisError, OSError) as error:
