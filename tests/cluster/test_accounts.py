@@ -1,6 +1,7 @@
 """Users and keys from the command line, in the words a person types, against a running ledger."""
 
 import secrets
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
@@ -46,6 +47,10 @@ def refusal(cluster, account, number):
     return ""
 
 
+def is_done(cluster, account, number):
+    return refusal(cluster, account, number) == "Order already done"
+
+
 def test_users_are_made_changed_blocked_and_let_in_again(cluster, matchbox):
     """Roles, passwords and blocks; what a block cancels is canceled, and the reason is told."""
     account = int(matchbox("user", "create", "alice").removeprefix("alice has account "))
@@ -88,7 +93,7 @@ def test_the_kill_switches_cancel_what_they_stop(cluster, matchbox):
         if says:
             with pytest.raises(Refused, match=says):
                 cluster.submitter.submit(order(f"during {on}"))
-        wait_until(lambda number=number: refusal(cluster, account, number) == "Order already done")
+        wait_until(partial(is_done, cluster, account, number))
         if off:
             matchbox(*off)
         assert cluster.submitter.submit(order(f"after {on}")).order_id
