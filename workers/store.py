@@ -31,8 +31,8 @@ STATE_BYTES_S = 2_000_000
 """At least so much of a state a slow machine loads or writes in a second: its lease must not end meanwhile."""
 
 TRIM_ENTRIES, TRIMS_MAX = 20_000, 50
-"""Redis drops them in some milliseconds, in which it does nothing else; so many times each time. Its own limit, 10,000 a
-call, is less than a busy book writes from one trimming to the next: then a log grows for ever."""
+"""Redis drops them in some milliseconds, in which it does nothing else; so many times each time. Its own limit, 10,000
+a call, is less than a busy book writes from one trimming to the next: then a log grows for ever."""
 
 STAND = """
 -- KEYS: meta. ARGV: epoch, owner, ttl in ms, version. Extends the lease of an owner that stands where Redis says.
