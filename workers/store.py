@@ -268,6 +268,7 @@ class RedisStore:
             except NoScriptError:
                 self._commit_command = ("EVAL", COMMIT, *self._commit_command[2:])
                 self._writer.disconnect()
+                continue  # Redis is there: what we were told to stop before it gets done all the same
             except RedisError as error:
                 if any(mark in str(error) for mark in FOREIGN):
                     raise CorruptState(
