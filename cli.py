@@ -147,6 +147,34 @@ def show_logs(name: str | None, follow: bool, lines: int, data: str | None) -> N
 cli.add_command(instrument)
 
 
+# --- the kill switch ---
+
+
+@cli.command()
+@click.option("--reason", default="", help="What those who try to trade are told.")
+@data_option
+def halt(reason: str, data: str | None) -> None:
+    """Stop all trading, and cancel every order.
+
+    One instrument: "matchbox instrument halt SYMBOL --cancel"; one user: "matchbox user block USER";
+    one API key: "matchbox key revoke KEY --cancel".
+    """
+    from cluster import kill_switch
+
+    kill_switch.block(Session(data).redis, kill_switch.EVERYONE, reason)
+    click.echo('nobody can trade, and every order is being canceled; "matchbox resume" lets everybody trade again')
+
+
+@cli.command()
+@data_option
+def resume(data: str | None) -> None:
+    """Let everybody trade again, after "matchbox halt"."""
+    from cluster import kill_switch
+
+    kill_switch.unblock(Session(data).redis, kill_switch.EVERYONE)
+    click.echo("everybody can trade again who is not blocked, wherever nothing is halted")
+
+
 # --- users ---
 
 

@@ -26,7 +26,8 @@ from shared import keys, log
 from shared.messages import Configure, decode_book_entry, encode
 from shared.settings import Settings
 from workers.engine.process import EngineHandler
-from workers.runtime import Batch, run_machine
+from workers.handler import Batch
+from workers.runtime import run_machine
 from workers.store import Entries
 
 SYMBOL = INSTRUMENT.symbol

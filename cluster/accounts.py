@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine, select
 
+from cluster import kill_switch
 from cluster.instruments import listing, shard_count
 from shared import keys
 from shared.credentials import (
@@ -24,7 +25,7 @@ from shared.credentials import (
 )
 from shared.errors import InvalidInput
 from shared.instrument import decimal_of, money_units, plain
-from shared.messages import BlockRequest, TransferRequest
+from shared.messages import TransferRequest
 from shared.passwords import Hasher, check_password
 from shared.schema import users
 from shared.settings import Settings
@@ -84,21 +85,16 @@ def block(client: Any, database: Engine, user: str, reason: str) -> None:
     with database.begin() as connection:
         set_access(connection, account, blocked=True)
     _tell(client, account)
-    _switch(client, account, blocked=True, reason=reason)
+    kill_switch.block(client, account, reason)
 
 
 def unblock(client: Any, database: Engine, user: str) -> None:
     """Let a user trade and come in again. Raises as ``block`` does."""
     account = find_user(database, user)
-    _switch(client, account, blocked=False)
+    kill_switch.unblock(client, account)
     with database.begin() as connection:
         set_access(connection, account, blocked=False)
     _tell(client, account)
-
-
-def _switch(client: Any, account: int, *, blocked: bool, reason: str = "") -> None:
-    request = BlockRequest(f"block-{uuid.uuid4().hex}", account, blocked, reason)
-    Submitter(client, shard_count(client)).submit(request)
 
 
 def _tell(client: Any, account: int) -> None:
@@ -122,10 +118,11 @@ def make_key(
     return made
 
 
-def end_key(client: Any, database: Engine, key: str) -> None:
-    """Revoke an API key and tell the gateways. Raises ``InvalidInput`` if there is none."""
-    revoke_key(database, key)
+def end_key(client: Any, database: Engine, key: str) -> int:
+    """Revoke an API key and tell the gateways; answers whose it was. Raises ``InvalidInput`` if there is none."""
+    account = revoke_key(database, key)
     client.publish(keys.KEYS_CHANNEL, key)
+    return account
 
 
 def deposit(client: Any, database: Engine, user: str, currency: str, amount: str) -> str:

@@ -39,7 +39,7 @@ def save(settings: Settings, target: Path, version: str, *, with_redis: bool) ->
     """Back the cluster up into a new file. Raises ``MatchboxError``."""
     if target.exists():
         raise InvalidInput(f"{target} exists already; name another file")
-    with tempfile.TemporaryDirectory(prefix="matchbox-backup-") as name:
+    with _beside(target) as name:
         folder = Path(name)
         instant = datetime.now(UTC).isoformat()  # before the first row is read: all of that time is in it
         migration, tables = _save_tables(settings.database_url, folder)
@@ -52,10 +52,18 @@ def save(settings: Settings, target: Path, version: str, *, with_redis: bool) ->
     return manifest
 
 
+def _beside(target: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for the parts of a backup: where there has to be room for it anyway, and where a killed run is seen."""
+    try:
+        return tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise InvalidInput(f"{target}: {error.strerror}; name a file in a folder that you may write to") from error
+
+
 @contextmanager
-def opened(source: Path) -> Iterator[tuple[Path, Manifest]]:
-    """The checked parts of a backup, in a folder that goes afterwards."""
-    with tempfile.TemporaryDirectory(prefix="matchbox-restore-") as name:
+def opened(source: Path, data: Path) -> Iterator[tuple[Path, Manifest]]:
+    """The checked parts of a backup, in a folder within the data folder that goes afterwards."""
+    with tempfile.TemporaryDirectory(prefix=".backup.", dir=data) as name:
         yield Path(name), unpack(source, Path(name))
 
 

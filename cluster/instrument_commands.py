@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cluster import instruments
+from cluster import instruments, kill_switch
 from cluster.session import Session
 from cluster.terminal import Commands, data_option, json_option, print_json, print_table
 from shared.definition import OPEN_MODES, define
@@ -76,11 +76,17 @@ def list_instruments(data: str | None, as_json: bool) -> None:
 
 @instrument.command()
 @click.argument("symbol")
+@click.option("--cancel", is_flag=True, help="Cancel everybody's orders in it, too.")
 @data_option
-def halt(symbol: str, data: str | None) -> None:
+def halt(symbol: str, cancel: bool, data: str | None) -> None:
     """Refuse new orders for SYMBOL until it is resumed."""
-    instruments.set_mode(Session(data).redis, symbol, "halted")
-    click.echo(f'{symbol} is halted; "matchbox instrument resume {symbol}" opens it again')
+    redis = Session(data).redis
+    if cancel:
+        kill_switch.halt(redis, symbol)
+    else:
+        instruments.set_mode(redis, symbol, "halted")
+    what = "is halted, and its orders are being canceled" if cancel else "is halted"
+    click.echo(f'{symbol} {what}; "matchbox instrument resume {symbol}" opens it again')
 
 
 @instrument.command()

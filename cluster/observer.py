@@ -12,8 +12,9 @@ from redis.exceptions import RedisError
 from cluster.instruments import DEMO_INSTRUMENTS, encode, request
 from cluster.plan import AUDITOR, PUSHER, symbol_of
 from cluster.pressure import measure
-from cluster.view import Beat, SupervisorView, decode_beat, identity
+from cluster.view import SupervisorView, identity
 from shared import keys
+from shared.beat import Beat, decode_beat
 from shared.connections import connect_async
 from shared.errors import MatchboxError
 from shared.instrument import Instrument

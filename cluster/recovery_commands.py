@@ -74,10 +74,10 @@ def restored(settings: Settings, file: str) -> Iterator[tuple[Settings, Manifest
     """Servers filled from a backup, for who makes Redis if the backup has none. What fails leaves no data folder."""
     started, source = time.monotonic(), Path(file).expanduser().resolve()
     backup.check_empty(settings)
-    with backup.opened(source) as (folder, manifest), ExitStack() as undo:
+    with ExitStack() as undo:
         undo.callback(shutil.rmtree, settings.data_dir, ignore_errors=True)  # it was empty
         claim_for_restore(settings)
-        with offline(settings) as found:
+        with backup.opened(source, settings.data_dir) as (folder, manifest), offline(settings) as found:
             backup.load(found, folder, manifest)
             yield found, manifest
         restore_finished(settings)

@@ -11,7 +11,8 @@ import psutil
 from cluster.child import Child, Command, describe_exit
 from cluster.plan import EXITS_MAX, Alive, Exit
 from cluster.record import ProcessRecord
-from cluster.view import Beat, ProcessView
+from cluster.view import ProcessView
+from shared.beat import Beat
 
 EXITS_KEPT = 2 * EXITS_MAX
 RUNNING = "running"

@@ -11,8 +11,9 @@ from rich.text import Text
 from cluster.plan import AUDITOR, DEMO, INITDB, MIGRATIONS, POSTGRES, PUSHER, VALKEY, symbol_of
 from cluster.pressure import ADVICE, decode_pressure
 from cluster.record import ClusterRecord, find_process
-from cluster.view import Beat, ProcessView, SupervisorView, decode_beat
+from cluster.view import ProcessView, SupervisorView
 from shared import keys
+from shared.beat import Beat, decode_beat
 from shared.pressure import Pressure
 
 SILENT_S = 10.0

@@ -153,12 +153,16 @@ def create_key(name: str, scopes: str, label: str, allow_ip: tuple[str, ...], da
 
 @key.command()
 @click.argument("key_id", metavar="KEY")
+@click.option("--cancel", is_flag=True, help="Cancel all orders of its account, too: orders do not know their key.")
 @data_option
-def revoke(key_id: str, data: str | None) -> None:
+def revoke(key_id: str, cancel: bool, data: str | None) -> None:
     """End an API key at once."""
-    from cluster import accounts
+    from cluster import accounts, kill_switch
 
     session = Session(data)
     with session.database() as database:
-        accounts.end_key(session.redis, database, key_id)
+        account = accounts.end_key(session.redis, database, key_id)
     click.echo(f"{key_id} is revoked")
+    if cancel:
+        kill_switch.cancel_all(session.redis, account)
+        click.echo(f"the orders of account {account} are being canceled")

@@ -249,11 +249,13 @@ def networks_of(texts: Iterable[str]) -> Sequence[str]:
     return list(found)
 
 
-def revoke_key(engine: Engine, key: str) -> None:
-    """End an API key. Raises ``InvalidInput`` if there is none, or it was revoked before."""
+def revoke_key(engine: Engine, key: str) -> int:
+    """End an API key; answers whose it was. Raises ``InvalidInput`` if there is none, or it was revoked before."""
     with engine.begin() as connection:
-        if not end_key(connection, key):
+        account = end_key(connection, key)
+        if not account:
             raise InvalidInput(f'API key "{key}" does not exist or is revoked already')
+    return account
 
 
 def end_key(connection: Connection, key: str, account: int = 0) -> int:

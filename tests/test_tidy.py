@@ -35,7 +35,7 @@ REACH = {
     "cluster": {"cluster", "shared", "migrations"},
     "migrations": {"migrations", "shared"},
 }
-COMMON = {"workers.runtime", "workers.store", "workers.follow"}
+COMMON = {"workers.handler", "workers.runtime", "workers.store", "workers.follow"}
 """What any worker may import of ``workers`` itself."""
 PURE_PACKAGES = {
     "workers.engine": ("book", "core", "digest", "matching", "levels", "orders", "expiry", "lists", "stops"),

@@ -8,81 +8,30 @@ Laws of this file:
 3. One commit is under way at a time; meanwhile the next batch is read and handled, because its effects wait behind it.
 4. Recovery folds recorded events and never decides again. A hole or a broken chain stops the process.
 5. What Redis has acknowledged it must have. If it has not, others have been told what is gone: the whole cluster stops.
+6. A source that cannot be followed any further stops no more than itself, if the machine can do without it.
 """
 
 import gc
-import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 from redis.exceptions import RedisError
 
 from shared import keys, log
+from shared.beat import BEAT_S, Beat, beat_of
 from shared.chain import advance
 from shared.errors import CorruptState, MatchboxError
 from shared.settings import Settings, load_settings
+from workers.handler import Batch, BrokenSource, Handler
 from workers.store import RETRY_S, STATE_BYTES_S, Commit, Entries, RedisStore, Standing
 
 EXIT_ERROR = 3
 """Exit code of a worker that stopped for a reason it could name; the reason is its last line on stderr."""
-BEAT_S = 1.0
 TRIM_S = 5.0
 TICK_S = 1.0
-
-
-class Batch:
-    """What a handler did with one batch: its log entries, and its messages to outboxes."""
-
-    __slots__ = ("log", "sends")
-
-    def __init__(self) -> None:
-        self.log: list[bytes] = []
-        self.sends: dict[str, list[bytes]] = {}
-
-    def send(self, stream: str, payload: bytes) -> None:
-        """Put ``payload`` into an outbox of the same tag."""
-        self.sends.setdefault(stream, []).append(payload)
-
-
-class Handler(Protocol):
-    """A state machine as the runtime sees it: bytes in, bytes out. The ledger and the book each have one."""
-
-    tag: str
-
-    def sources(self) -> list[str]:
-        """Streams it reads, the most urgent first; may grow while it runs."""
-
-    def readers(self, stream: str) -> list[str]:
-        """Who must have passed an entry of ``stream`` before it may be trimmed."""
-
-    def handle(self, source: str, entries: Entries, batch: Batch) -> None:
-        """Apply the entries of one source and put the effects into ``batch``."""
-
-    def tick(self, batch: Batch) -> None:
-        """About a second has passed. What is to be done by then goes into ``batch``; it reads nothing."""
-
-    def fold(self, payload: bytes) -> None:
-        """Follow one recorded entry of the own log."""
-
-    def dump(self) -> bytes:
-        """The whole state."""
-
-    def load(self, state: bytes) -> None:
-        """Replace the state."""
-
-    def reset(self) -> None:
-        """Forget everything: the state before the first entry."""
-
-    def digest(self) -> str:
-        """A few characters that stand for the state, as it is behind the last entry that was handled."""
-
-    def sequence(self) -> int:
-        """A count that tells people how far it is."""
 
 
 class Runtime:
@@ -125,9 +74,12 @@ class Runtime:
             if self._own() and self._recover():
                 self._serve()
         except CorruptState as error:
-            if self._store.is_owner():
+            if not self._store.is_owner():
+                self._log.warning("somebody else has gone on from here; starting over", error=str(error))
+            elif isinstance(error, BrokenSource) and self._handler.set_aside(error):
+                self._log.warning("a source is set aside; starting over without it", error=str(error))
+            else:
                 raise
-            self._log.warning("somebody else has gone on from here; starting over", error=str(error))
 
     # --- own ---
 
@@ -300,19 +252,9 @@ class Runtime:
             self._trim()
         return True
 
-    def _sign(self) -> bytes:
-        return msgspec.json.encode(
-            {
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "state": self._state,
-                "time": time.time_ns(),
-                "sequence": self._handler.sequence(),
-                "lag": self._store.backlog(self._durable),
-                "error": "",
-                "epoch": self._store.epoch,
-            }
-        )
+    def _sign(self) -> Beat:
+        lag = self._store.backlog(self._durable)
+        return beat_of(self._state, self._handler.sequence(), lag, self._handler.trouble(), self._store.epoch)
 
     def _snapshot_if_due(self) -> bool:
         if not self._is_snapshot_due():
@@ -368,7 +310,7 @@ class Runtime:
 
 
 def _check_gapless(source: str, position: str, entries: Entries) -> None:
-    """Raise ``CorruptState`` unless the entries follow ``position`` one after the other, as they do in all but inboxes.
+    """Raise ``BrokenSource`` unless the entries follow ``position`` one after the other, as they do in all but inboxes.
 
     Ids rise, so the first and the last tell it. Law 4 for what others wrote: nothing is skipped.
     """
@@ -377,9 +319,10 @@ def _check_gapless(source: str, position: str, entries: Entries) -> None:
     before = int(position.partition("-")[0])
     first, last = entries[0][0], entries[-1][0]
     if first != b"%d-0" % (before + 1) or last != b"%d-0" % (before + len(entries)):
-        raise CorruptState(
+        raise BrokenSource(
+            source,
             f"{source}: entries are missing after {before} (the next are {first.decode()} to {last.decode()}); "
-            'run "matchbox audit"'
+            'run "matchbox audit"',
         )
 
 

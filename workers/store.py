@@ -6,9 +6,7 @@ same arguments, and the script answers OK, DUP or FENCED.
 """
 
 import hashlib
-import os
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ import msgspec
 from redis.exceptions import NoScriptError, RedisError
 
 from shared import keys
+from shared.beat import Beat, put_beat
 from shared.connections import BLOCK_MS, connect
 from shared.errors import CorruptState
 from shared.mutex import ACQUIRE, LONGEST_MS, RELEASE
@@ -308,11 +307,10 @@ class RedisStore:
         self._sound.discard(position)
         return True
 
-    def beat(self, worker: str, sign: bytes, positions: dict[str, str], reader: str) -> None:
+    def beat(self, worker: str, beat: Beat, positions: dict[str, str], reader: str) -> None:
         """Show that the worker lives, and up to where it will never read its sources again."""
         pipe = self._client.pipeline(transaction=False)
-        for key in (keys.beat(worker), keys.own_beat(worker, socket.gethostname(), os.getpid())):
-            pipe.set(key, sign, ex=5)
+        put_beat(pipe, worker, beat)
         for source, position in positions.items():
             pipe.hset(keys.consumers(source), reader, position)
         pipe.execute()

@@ -13,7 +13,7 @@ from benchmarks.peers.engine import Engine, Operation
 from shared.messages import BookEntry, decode_book_entry, encode
 from shared.settings import Settings
 from workers.engine.process import EngineHandler
-from workers.runtime import Batch
+from workers.handler import Batch
 
 BATCH = 512
 

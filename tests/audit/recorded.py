@@ -24,9 +24,9 @@ from workers.audit.invariants import Findings
 from workers.audit.settlement_checks import SettlementChecks
 from workers.engine.book import OrderBook
 from workers.engine.process import EngineHandler
+from workers.handler import Batch
 from workers.ledger.ledger import Ledger
 from workers.ledger.process import LedgerHandler
-from workers.runtime import Batch
 from workers.store import Standing
 
 SYMBOLS = ("BTC-USD", "ETH-USD")

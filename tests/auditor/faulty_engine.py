@@ -9,7 +9,8 @@ import msgspec
 from shared.messages import Open, decode_book_entry, encode
 from shared.settings import Settings
 from workers.engine.process import EngineHandler
-from workers.runtime import Batch, run_worker
+from workers.handler import Batch
+from workers.runtime import run_worker
 from workers.store import Entries
 
 FAULT_AT = 120

@@ -1,6 +1,7 @@
 """Users and keys from the command line, in the words a person types, against a running ledger."""
 
 import secrets
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
@@ -46,6 +47,10 @@ def refusal(cluster, account, number):
     return ""
 
 
+def is_done(cluster, account, number):
+    return refusal(cluster, account, number) == "Order already done"
+
+
 def test_users_are_made_changed_blocked_and_let_in_again(cluster, matchbox):
     """Roles, passwords and blocks; what a block cancels is canceled, and the reason is told."""
     account = int(matchbox("user", "create", "alice").removeprefix("alice has account "))
@@ -70,6 +75,29 @@ def test_users_are_made_changed_blocked_and_let_in_again(cluster, matchbox):
     assert "may come in and trade again" in matchbox("user", "unblock", "alice")
     assert "blocked" not in matchbox("user", "list")
     assert cluster.submitter.submit(OrderRequest("q", account, "BTC-USD", "buy", "limit", 100, 1000)).order_id
+
+
+def test_the_kill_switches_cancel_what_they_stop(cluster, matchbox):
+    """Everybody, an instrument, a key: no order comes through, and those that rested are gone; then all goes on."""
+    account = int(matchbox("user", "create", "erin").removeprefix("erin has account "))
+    matchbox("deposit", "erin", "USD", "1000")
+    key = matchbox("key", "create", "erin").split()[1]
+    order = lambda name: OrderRequest(name, account, "BTC-USD", "buy", "limit", 100, 1000)  # noqa: E731
+    for on, off, says in (
+        (("halt", "--reason", "a fire"), ("resume",), "halted for everyone, under maintenance: a fire"),
+        (("instrument", "halt", "BTC-USD", "--cancel"), ("instrument", "resume", "BTC-USD"), "BTC-USD is halted"),
+        (("key", "revoke", key, "--cancel"), (), ""),
+    ):
+        number = cluster.submitter.submit(order(f"before {on}")).order_id
+        assert "canceled" in matchbox(*on)
+        if says:
+            with pytest.raises(Refused, match=says):
+                cluster.submitter.submit(order(f"during {on}"))
+        wait_until(partial(is_done, cluster, account, number))
+        if off:
+            matchbox(*off)
+        assert cluster.submitter.submit(order(f"after {on}")).order_id
+    matchbox("user", "block", "erin")
 
 
 def test_what_cannot_be_is_said_in_one_line(matchbox):
@@ -101,7 +129,9 @@ def test_keys_are_bound_and_revoked(cluster, matchbox):
     matchbox("user", "create", "dave")
     key = matchbox("key", "create", "dave", "--scopes", "view, trade", "--allow-ip", "10.0.0.0/8", "--allow-ip", "::1")
     with cluster.database.connect() as connection:
-        (row,) = connection.exec_driver_sql("SELECT key, scopes, allowed_ips FROM api_keys").all()
+        (row,) = connection.exec_driver_sql(
+            "SELECT key, scopes, allowed_ips FROM api_keys WHERE revoked_at IS NULL"
+        ).all()
     assert row[0] in key
     assert (row[1], row[2]) == (["trade", "view"], ["10.0.0.0/8", "::1/128"])
     assert "is revoked" in matchbox("key", "revoke", row[0])

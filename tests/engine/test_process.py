@@ -19,7 +19,7 @@ from tests.engine.harness import configured
 from workers.engine.book import OrderBook
 from workers.engine.core import order_book
 from workers.engine.process import EngineHandler
-from workers.runtime import Batch
+from workers.handler import Batch
 
 SYMBOL = "BTC-USD"
 SOURCE = keys.outbox(0, SYMBOL)

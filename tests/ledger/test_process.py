@@ -15,13 +15,16 @@ from shared.errors import CorruptState, RejectReason
 from shared.messages import (
     FIELD,
     Accepted,
+    AmendRequest,
     BookEntry,
     Cancel,
     CancelRequest,
+    CancelRequested,
     Closed,
     Conditions,
     Configure,
     Done,
+    Duplicate,
     InstrumentRequest,
     LedgerEntry,
     OrderListRequest,
@@ -39,8 +42,8 @@ from shared.settings import Settings
 from shared.submit import Refused, Submitter
 from tests.ledger.test_risk import a_limit
 from tests.ledger.world import coarse
+from workers.handler import Batch, BrokenSource
 from workers.ledger.process import LedgerHandler
-from workers.runtime import Batch
 
 INBOX, LOG, BOOK_LOG, OUTBOX = "{a:0}:in", "{a:0}:log", "{i:BTC-USD}:log", "{a:0}:to:BTC-USD"
 SETUP = (InstrumentRequest("i", coarse("BTC-USD")), TransferRequest("d", 1, "USD", 1000))
@@ -200,14 +203,46 @@ def test_numbers_beyond_64_bits_are_refused_and_never_logged(field, number):
     assert not batch.sends
 
 
-def test_a_book_log_that_cannot_be_true_stops_the_ledger():
-    """It names the entry."""
+def test_a_book_log_that_cannot_be_true_is_to_blame_itself():
+    """The error names the log and the entry, so that the ledger can do without it."""
     made = handler()
     feed(made, INBOX, *map(encode, SETUP))
     made.sources()
     for payload in (b"{", encode(BookEntry("x", 1, [Done(1, 999, 1, "buy", "filled")]))):
-        with pytest.raises(CorruptState, match=r"\{a:0\}: entry \{i:BTC-USD\}:log 5-0: "):
+        with pytest.raises(BrokenSource, match=r"\{a:0\}: entry \{i:BTC-USD\}:log 5-0: ") as raised:
             feed(made, BOOK_LOG, payload, first=5)
+        assert raised.value.source == BOOK_LOG
+
+
+def test_a_book_that_is_set_aside_takes_no_orders_and_all_others_do():
+    """Also after a recovery. What was accepted before stays so; cancels still go to the book. Requests always count."""
+    made = handler()
+    eth = {"instrument": "ETH-USD"}
+    feed(made, INBOX, *map(encode, SETUP), encode(InstrumentRequest("j", coarse("ETH-USD"))), encode(a_limit()))
+    assert made.sources() == [INBOX, BOOK_LOG, "{i:ETH-USD}:log"]
+    assert not made.set_aside(BrokenSource(INBOX, "no requests"))
+    assert made.trouble() == ""
+    assert made.set_aside(BrokenSource(BOOK_LOG, "a fill of nothing"))
+    assert made.trouble() == "a fill of nothing"
+    made.load(made.dump())
+    assert made.sources() == [INBOX, "{i:ETH-USD}:log"]
+    pair = [a_limit(request_id="3"), a_limit(request_id="4", conditions=Conditions(stop="entry", stop_price=12))]
+    requests = [
+        a_limit(),
+        a_limit(request_id="2"),
+        OrderListRequest("l", 1, "BTC-USD", "oco", pair),
+        AmendRequest("a", 1, 256, price=9),
+        CancelRequest("x", 1, 256),
+        a_limit(request_id="5", quantity=1, price=1, **eth),
+    ]
+    batch = feed(made, INBOX, *map(encode, requests))
+    told = [event for entry in entries(batch) for event in entry.events]
+    kinds = [type(event) for event in told]
+    assert kinds == [Duplicate, Rejected, *[Rejected] * (len(told) - 5), Rejected, CancelRequested, Accepted]
+    refused = [event for event in told if isinstance(event, Rejected)]
+    assert {event.reason for event in refused} <= {RejectReason.HALTED, RejectReason.LIST_REFUSED}
+    assert "what its book has done cannot be settled" in refused[0].message
+    assert [stream for stream, sent in batch.sends.items() if sent] == [OUTBOX, "{a:0}:to:ETH-USD"]
 
 
 def test_its_own_log_brings_it_back():

@@ -21,18 +21,21 @@ def matchbox(*arguments):
 
 
 def test_a_killed_restore_is_no_exchange(tmp_path):
-    """Start refuses and says what to do, and so does another restore; without the folder all is as before."""
+    """Start refuses and says what to do, and so does another restore; whatever it had unpacked is in that folder."""
     data, file, parts = tmp_path / "data", tmp_path / "backup.tgz", tmp_path / "parts"
     parts.mkdir()
     pack(parts, Manifest(FORMAT, "0", "head", "now", 1, {}), file)
     command = matchbox("restore", str(file), "--data", str(data))
-    leaves = os.environ | {"TMPDIR": str(tmp_path)}  # the parts it had unpacked
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    leaves = os.environ | {"TMPDIR": str(elsewhere)}
     restore = subprocess.Popen(command, cwd=ROOT, env=leaves, start_new_session=True)
-    while not (data / RESTORING).exists():
+    while not (data / RESTORING).exists() or not list(data.glob(".backup.*")):
         assert restore.poll() is None
         time.sleep(0.01)
     os.killpg(restore.pid, signal.SIGKILL)
     restore.wait()
+    assert list(elsewhere.iterdir()) == []
     start = matchbox("start", "--detach", "--data", str(data), "--port", str(free_port()))
     for again, says in ((start, "was not finished; remove the folder"), (command, "is not empty")):
         refused = subprocess.run(again, cwd=ROOT, capture_output=True, text=True)

@@ -163,13 +163,17 @@ def _audit(world: World) -> Iterator[str]:
 
 
 def _check_hole(world: World) -> Iterator[str]:
-    """Nobody has gone past an entry that vanished."""
+    """Nobody has gone past an entry that vanished, and a ledger does without the book that lost it."""
     assert world.hole is not None
     stream, number = world.hole.stream, world.hole.number
     for role in world.roles:
         position = world.redis.hash_of(keys.meta(role.tag)).get(b"at:" + stream.encode(), b"0-0")
         if int(position.partition(b"-")[0]) >= number and role.tag not in world.hole.passed:
             yield f"{role.name} has read {stream} up to {position.decode()}, past {number}-0, which it never got"
+        if (owner := world.owner(role)) is not None and isinstance(owner.handler, LedgerHandler):
+            trouble = owner.handler.trouble()
+            if trouble and (not world.hole.is_of_book or stream not in trouble):
+                yield f"{role.name} does without what it could have: {trouble}"
         if stream == keys.log(role.tag):
             rows = world.follower.archive[role.tag]
             tape = [payload for _, payload in world.redis.stream(stream).tape]

@@ -11,7 +11,8 @@ from greenlet import getcurrent, greenlet
 from shared.errors import MatchboxError
 from tests.simulation.client import Connection, MemoryClient, Sent
 from tests.simulation.stage import Stage
-from workers.runtime import Handler, Runtime
+from workers.handler import Handler
+from workers.runtime import Runtime
 
 
 class Killed(BaseException):

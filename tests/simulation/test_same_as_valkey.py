@@ -12,6 +12,7 @@ import pytest
 
 import workers.store
 from shared import keys
+from shared.beat import beat_of
 from shared.chain import advance
 from shared.connections import connect
 from shared.errors import CorruptState
@@ -174,7 +175,7 @@ def _step(pair: Pair, dice: random.Random, number: int, sent: list[Commit]) -> N
             pair.add(source, f"{top + 1}-0", b"%d" % number)
             pair.ask(who, lambda store: store.send_read(dict.fromkeys(SOURCES, f"{top}-0"), 1))
             pair.ask(who, lambda store: store.backlog({source: "0-0"}))
-            pair.ask(who, lambda store: store.beat("ledger", b"sign", {source: f"{number}-0"}, TAG))
+            pair.ask(who, lambda store: store.beat("ledger", beat_of("running"), {source: f"{number}-0"}, TAG))
         case 7 if sent:
             pair.ask(who, _do(dice.choice(sent[-3:])))
         case 8 if number > 500:

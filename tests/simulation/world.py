@@ -18,8 +18,8 @@ from tests.simulation.memory import MemoryRedis
 from tests.simulation.process import Process
 from tests.simulation.stage import SHARDS, Stage
 from workers.engine.process import EngineHandler
+from workers.handler import Handler
 from workers.ledger.process import LedgerHandler
-from workers.runtime import Handler
 
 STORM_STEPS_MAX = 20_000
 HEALING_STEPS_MAX = 20_000
@@ -43,6 +43,11 @@ class Hole(msgspec.Struct):
     number: int
     passed: set[str]
     """The tags whose machine had read the entry before."""
+
+    @property
+    def is_of_book(self) -> bool:
+        """Whether a book's log lost it: then a ledger goes on without that book."""
+        return self.stream in [keys.log(keys.instrument_tag(symbol)) for symbol in SYMBOLS]
 
 
 class World(Stage):
@@ -149,8 +154,12 @@ class World(Stage):
     def _let(self, actor: Any) -> None:
         self.running = actor
         actor.go()
-        if isinstance(actor, Process) and actor.is_over:
+        if not isinstance(actor, Process):
+            return
+        if actor.is_over:
             self._bury(actor)
+        elif self.hole is None and (trouble := actor.handler.trouble()):
+            self.failures.append(f"{actor.name} goes on without a source: {trouble}")
 
     def _sleep(self, ms: float) -> None:
         self.running.wait(ms)
@@ -173,7 +182,7 @@ class World(Stage):
             if not role.processes:
                 self.births.append((self.clock.ms + self.dice.choice((0, 50, 400)), role))
                 self.births.sort(key=lambda one: one[0])
-        elif self.hole is None:
+        elif self.hole is None or (self.hole.is_of_book and isinstance(process.handler, LedgerHandler)):
             self.failures.append(f"{process.name} stops: {process.error}")
 
     def _count_actors(self) -> None:

@@ -10,16 +10,19 @@ import structlog
 
 import workers.runtime
 from shared import keys
+from shared.beat import decode_beat
 from shared.chain import advance
 from shared.connections import connect
 from shared.errors import CorruptState
 from shared.settings import Settings
+from workers.handler import BrokenSource
 from workers.runtime import Runtime
 from workers.store import Commit, RedisStore, Snapshot, read_snapshots, read_standing
 
 TAG = keys.shard_tag(0)
 SOURCE = "{a:0}:in"
 OUTBOX = keys.outbox(0, "BTC-USD")
+BOOK_LOG = keys.log(keys.instrument_tag("BTC-USD"))
 
 
 class Adder:
@@ -42,6 +45,12 @@ class Adder:
             batch.log.append(b"%d" % self.total)
             if int(payload) % 2 == 0:
                 batch.send(OUTBOX, payload)
+
+    def set_aside(self, _broken):
+        return False
+
+    def trouble(self):
+        return ""
 
     def tick(self, batch):
         pass
@@ -515,8 +524,11 @@ def test_what_a_former_owner_finds_wrong_is_its_own_past(redis_url, client):
             if self.is_stale:
                 self.is_stale = False
                 client.hset(keys.meta(TAG), mapping={"owner": "heir", "lease": "0"})
-                raise CorruptState("an order that nobody told me of")
+                raise BrokenSource(source, "an order that nobody told me of")
             super().handle(source, entries, batch)
+
+        def set_aside(self, broken):
+            raise AssertionError("nothing is broken")
 
     client.xadd(SOURCE, {"d": 3})
     run_until(redis_url, Zombie(), lambda: client.xlen(keys.log(TAG)) == 1)
@@ -532,6 +544,50 @@ def test_what_an_owner_finds_wrong_stops_it(redis_url, client):
     client.xadd(SOURCE, {"d": 3})
     with pytest.raises(CorruptState, match="nobody told me"):
         run_until(redis_url, Owner(), lambda: False)
+
+
+class Careful(Adder):
+    """Reads a second source, of numbers; does without it if it has anything else."""
+
+    def __init__(self):
+        super().__init__()
+        self.broken = {}
+
+    def sources(self):
+        return [one for one in (SOURCE, BOOK_LOG) if one not in self.broken]
+
+    def handle(self, source, entries, batch):
+        for entry in entries:
+            if not entry[1][1].isdigit():
+                raise BrokenSource(source, f"{source}: {entry[1][1].decode()} is no number")
+            super().handle(source, [entry], batch)
+
+    def set_aside(self, broken):
+        self.broken[broken.source] = str(broken)
+        return True
+
+    def trouble(self):
+        return "; ".join(self.broken.values())
+
+
+@pytest.mark.parametrize(("number", "payload", "why"), [(3, "x", "x is no number"), (4, "1", "entries are missing")])
+def test_a_broken_source_is_set_aside_and_the_others_go_on(redis_url, client, number, payload, why):
+    """Nothing of the batch that met it takes effect but what came from others, once; the beat says what is missing."""
+    for at in (1, 2):
+        client.xadd(BOOK_LOG, {"d": at}, id=f"{at}-0")
+    adder = Careful()
+    run_until(redis_url, adder, lambda: client.xlen(keys.log(TAG)) == 2)
+    client.xadd(SOURCE, {"d": 10})
+    client.xadd(BOOK_LOG, {"d": payload}, id=f"{number}-0")
+    run_until(redis_url, adder, lambda: bool(adder.broken) and client.xlen(keys.log(TAG)) == 3)
+    client.xadd(SOURCE, {"d": 20})
+    run_until(redis_url, adder, lambda: client.xlen(keys.log(TAG)) == 4)
+    assert [fields[b"d"] for _, fields in client.xrange(keys.log(TAG))] == [b"1", b"3", b"13", b"33"]
+    assert read_standing(client.hgetall(keys.meta(TAG))).positions[BOOK_LOG] == "2-0"
+    assert why in adder.trouble()
+    beat = decode_beat(client.get(keys.beat("adder")))
+    assert beat is not None
+    assert why in beat.error
 
 
 @pytest.mark.parametrize("stream", [keys.log(TAG), OUTBOX])

@@ -10,17 +10,16 @@ Laws of this file:
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from redis.exceptions import RedisError
 
 from shared import keys, log
+from shared.beat import BEAT_S, Beat, beat_of
 from shared.connections import connect
 from shared.errors import CorruptState, MatchboxError, Unavailable
 from shared.settings import Settings, load_settings
@@ -29,7 +28,7 @@ from workers.audit.redis_logs import Cut, Feed, RedisLogs, Trimmed
 from workers.auditor import evidence, halting, journal, snapshots
 from workers.auditor.places import symbol_of
 from workers.auditor.watch import Finding, Followed, Start, Watch, load
-from workers.runtime import BEAT_S, EXIT_ERROR
+from workers.runtime import EXIT_ERROR
 from workers.store import RETRY_S, RedisStore
 
 NAME = "auditor"
@@ -349,19 +348,9 @@ class Auditor:
             at = {tag: str(one.view.number) for tag, one in self._watch.machines.items()}
             self._client.hset(keys.AUDITED, mapping=at)
 
-    def _sign(self) -> bytes:
-        return msgspec.json.encode(
-            {
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "state": self._state,
-                "time": time.time_ns(),
-                "sequence": self._followed,
-                "lag": self._watch.lag if self._watch is not None else 0,
-                "error": self._error,
-                "epoch": self._store.epoch,
-            }
-        )
+    def _sign(self) -> Beat:
+        lag = self._watch.lag if self._watch is not None else 0
+        return beat_of(self._state, self._followed, lag, self._error, self._store.epoch)
 
 
 def main() -> None:

@@ -2,20 +2,17 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
 import time
 from decimal import Decimal
 from random import Random
-from typing import Any
 
 import httpx
-import msgspec
 from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 
 from shared import keys, log
+from shared.beat import BEAT_S, Beat, beat_of, show_beat
 from shared.connections import connect, connect_async, open_database
 from shared.credentials import server_key
 from shared.errors import InvalidSetting, Unavailable, first_line
@@ -27,8 +24,6 @@ from workers.demo.people import PRODUCTS, Person
 from workers.demo.strategies import FairValue
 from workers.demo.trader import PAUSE_MAX_S, PAUSE_MIN_S, Trader, walk_values
 
-BEAT_S = 1.0
-BEAT_TTL_S = 5
 ANSWER_S = 10.0
 
 
@@ -99,23 +94,15 @@ class Demo:
         try:
             while True:
                 with contextlib.suppress(RedisError, OSError):  # the next beat tries again
-                    for key in (keys.beat("demo"), keys.own_beat("demo", socket.gethostname(), os.getpid())):
-                        await client.set(key, msgspec.json.encode(self._sign()), ex=BEAT_TTL_S)
+                    await show_beat(client, "demo", self._sign())
                 await asyncio.sleep(BEAT_S)
         finally:
             await client.aclose()
 
-    def _sign(self) -> dict[str, Any]:
+    def _sign(self) -> Beat:
         troubles = [self._waiting_for, *(trader.trouble for trader in self._traders)]
-        return {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "state": "starting" if any(troubles) else "running",
-            "time": time.time_ns(),
-            "sequence": sum(trader.sent for trader in self._traders),
-            "lag": 0,
-            "error": next(filter(None, troubles), ""),
-        }
+        sent = sum(trader.sent for trader in self._traders)
+        return beat_of("starting" if any(troubles) else "running", sent, error=next(filter(None, troubles), ""))
 
 
 def _value(instrument: Instrument, seed: int) -> FairValue:

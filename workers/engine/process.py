@@ -8,7 +8,7 @@ from shared.messages import BookEntry, decode_book_entry, decode_command, encode
 from shared.settings import Settings
 from workers.engine.core import order_book
 from workers.engine.digest import digest
-from workers.runtime import Batch
+from workers.handler import Batch, BrokenSource
 from workers.store import Entries
 
 
@@ -41,6 +41,14 @@ class EngineHandler:
                 append(encode(BookEntry(prefix + identifier.decode(), book.time, events)))
         except (msgspec.MsgspecError, CorruptState) as error:
             raise CorruptState(f"{self.symbol}: entry {identifier.decode()} of {source}: {error}") from error
+
+    def set_aside(self, _broken: BrokenSource) -> bool:
+        """Never: behind a command that was not carried out, no other of its shard may be."""
+        return False
+
+    def trouble(self) -> str:
+        """None: a book that cannot go on ends."""
+        return ""
 
     def tick(self, batch: Batch) -> None:
         """A book has no clock: what expires, it learns from a ledger's ``Tick``."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import resource
 import signal
 import socket
@@ -10,11 +9,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import uvicorn
 from redis.exceptions import RedisError
 
-from shared import keys, log
+from shared import log
+from shared.beat import BEAT_S, beat_of, show_beat
 from shared.connections import connect_async, open_database_async
 from shared.credentials import server_key
 from shared.default_secrets import check_secrets
@@ -26,8 +25,6 @@ from workers.gateway.context import Gateway
 from workers.gateway.feed.protocol import FeedProtocol
 from workers.gateway.http_protocol import BoundedHttp, close_late
 
-BEAT_S = 1.0
-BEAT_TTL_S = 5
 BACKLOG = 2048
 PING_S = 5.0
 PONG_S = 20.0
@@ -186,16 +183,8 @@ async def beat_forever(gateway: Gateway, client: Any, server: Server) -> None:
             await gateway.backpressure.measure()
             figures.LAG.set(replicas.lag)
             figures.WAITING.set(gateway.inbox.waiting)
-            sign = {
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "state": "running" if server.started and not replicas.trouble else "starting",
-                "time": time.time_ns(),
-                "sequence": sum(replicas.positions.values()),
-                "lag": replicas.lag,
-                "error": "; ".join(filter(None, (one.trouble for one in troubled))),
-            }
-            name, text = f"gateway:{gateway.number}", msgspec.json.encode(sign)
-            await client.set(keys.beat(name), text, ex=BEAT_TTL_S)
-            await client.set(keys.own_beat(name, socket.gethostname(), os.getpid()), text, ex=BEAT_TTL_S)
+            state = "running" if server.started and not replicas.trouble else "starting"
+            error = "; ".join(filter(None, (one.trouble for one in troubled)))
+            beat = beat_of(state, sum(replicas.positions.values()), replicas.lag, error)
+            await show_beat(client, f"gateway:{gateway.number}", beat)
         await asyncio.sleep(BEAT_S)

@@ -11,6 +11,7 @@ from workers.ledger.risk import (
     INSUFFICIENT_FUNDS,
     Limits,
     Refusal,
+    check_settled,
     check_size,
     invalid,
     stands_at,
@@ -25,6 +26,8 @@ def check_amend(
     request: AmendRequest, order: OpenOrder, instrument: Instrument, last_price: int, limits: Limits
 ) -> Refusal | None:
     """What is wrong with it whatever the book has done meanwhile; the book has the last word."""
+    if limits.set_aside and (refusal := check_settled(instrument.symbol, limits)):
+        return refusal
     numbers = {"price": request.price, "size": request.quantity, "stop_price": request.stop_price}
     for name, value in numbers.items():
         if not 0 <= value <= MONEY_MAX:

@@ -19,11 +19,14 @@ from shared.messages import (
     encode,
 )
 from shared.settings import Settings
+from workers.handler import Batch, BrokenSource
 from workers.ledger.digest import digest
 from workers.ledger.ledger import Ledger, Limits
 from workers.ledger.listing import Sent
-from workers.runtime import Batch
 from workers.store import Entries
+
+UNSETTLED = (msgspec.MsgspecError, CorruptState, LookupError, AssertionError)
+"""What settling an entry raises that no book can have written. The accounts assert that nothing becomes negative."""
 
 
 class _Unreadable(InvalidInput):
@@ -44,14 +47,15 @@ class LedgerHandler:
         self._symbols: dict[str, str] = {}  # log of a book -> its instrument
         self._outboxes: dict[str, str] = {}  # instrument -> its outbox
         self._last: list[LedgerEvent] = []  # of the newest entry
+        self._broken: dict[str, str] = {}  # log of a book that is not followed any more -> why
 
     def sources(self) -> list[str]:
-        """The requests, and the logs of all books."""
+        """The requests, and the logs of all books but those set aside."""
         for symbol in self.ledger.instruments:
             if symbol not in self._outboxes:
                 self._outboxes[symbol] = keys.outbox(self._shard, symbol)
                 self._symbols[keys.log(keys.instrument_tag(symbol))] = symbol
-        return [self._inbox, *self._symbols]
+        return [self._inbox, *(stream for stream in self._symbols if stream not in self._broken)]
 
     def readers(self, stream: str) -> list[str]:
         """Who has to have passed an entry of one of the shard's own streams before it may go."""
@@ -62,7 +66,7 @@ class LedgerHandler:
         return [keys.instrument_tag(stream.removeprefix(keys.outbox(self._shard, "")))]
 
     def handle(self, source: str, entries: Entries, batch: Batch) -> None:
-        """Apply requests, or settle what a book did. Raises ``CorruptState`` for what no book can have done."""
+        """Apply requests, or settle what a book did. Raises ``BrokenSource`` for what no book can have done."""
         if source == self._inbox:
             for entry_id, fields in entries:
                 self._answer(f"{source} {entry_id.decode()}", fields, batch)
@@ -72,11 +76,29 @@ class LedgerHandler:
             origin = f"{source} {entry_id.decode()}"
             try:
                 events = self.ledger.settle(symbol, decode_book_entry(payload), now)
-            except (msgspec.MsgspecError, CorruptState) as error:
-                raise CorruptState(f"{self.tag}: entry {origin}: {error}") from error
+            except UNSETTLED as error:
+                why = f"{error!r}" if isinstance(error, LookupError | AssertionError) else f"{error}"
+                raise BrokenSource(source, f"{self.tag}: entry {origin}: {why}") from error
             if events:
                 self._last = events
                 batch.log.append(encode(LedgerEntry(origin, self.ledger.time, events)))
+
+    def set_aside(self, broken: BrokenSource) -> bool:
+        """Follow that book no more, and take no orders for it: all others trade on. Requests cannot be done without.
+
+        What its orders hold stays held, since nobody knows what became of them.
+        """
+        symbol = self._symbols.get(broken.source)
+        if symbol is None:
+            return False
+        self._broken[broken.source] = str(broken)
+        limits = self.ledger.limits
+        self.ledger.limits = msgspec.structs.replace(limits, set_aside=limits.set_aside | {symbol})
+        return True
+
+    def trouble(self) -> str:
+        """Why books are not followed any more; empty if all are."""
+        return "; ".join(self._broken.values())
 
     def _answer(self, origin: str, fields: list[Any], batch: Batch) -> None:
         try:

@@ -30,10 +30,14 @@ ACCOUNT_MAX = 2**53 - 1
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What one account may do: open orders, and the value of one order in whole units of the quote currency."""
+    """What one account may do: open orders, and the value of one order in whole units of the quote currency.
+
+    And of which instruments nobody may have new orders, since what their books do cannot be settled.
+    """
 
     max_open_orders: int = 10_000
     max_notional: str = "100000000"
+    set_aside: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if decimal_of(self.max_notional, "max_notional") <= 0:
@@ -123,11 +127,22 @@ def invalid(message: str) -> Refusal:
     return Refusal(RejectReason.INVALID_ORDER, message)
 
 
+def check_settled(symbol: str, limits: Limits) -> Refusal | None:
+    """Whether what the instrument's book does is settled."""
+    if symbol in limits.set_aside:
+        return Refusal(
+            RejectReason.HALTED, f"trading of {symbol} is halted: what its book has done cannot be settled just now"
+        )
+    return None
+
+
 # --- the order itself ----------------------------------------------------------------------------
 
 
 def check_order(request: OrderRequest, instrument: Instrument, open_orders: int, limits: Limits) -> Refusal | None:
     """Everything about a new order but its funds."""
+    if limits.set_aside and (refusal := check_settled(instrument.symbol, limits)):
+        return refusal
     if instrument.mode != "online" and (refusal := _check_mode(request, instrument)):
         return refusal
     if refusal := _check_shape(request) or _check_kind(request, instrument) or check_size(request.quantity, instrument):

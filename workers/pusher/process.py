@@ -2,17 +2,14 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
-import time
 from typing import Any
 
-import msgspec
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import keys, log
+from shared.beat import BEAT_S, beat_of, show_beat
 from shared.connections import connect_async, open_database_async
 from shared.errors import InvalidSetting
 from shared.mutex import Mutex
@@ -22,8 +19,6 @@ from workers.pusher.publisher import Publisher
 from workers.pusher.writer import Writer
 
 NAME = "pusher"
-BEAT_S = 1.0
-BEAT_TTL_S = 5
 
 
 class LockLost(Exception):
@@ -99,19 +94,10 @@ class Pusher:
     async def _beat(self) -> None:
         """Show a sign of life each second, for as long as Redis takes it."""
         while True:
-            sign = {
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "state": self._state,
-                "time": time.time_ns(),
-                "sequence": self.writer.written,
-                "lag": self.writer.lag,
-                "epoch": self._epoch,  # lets the supervisor end the lease of a pusher it saw die
-                "error": "; ".join(dict.fromkeys(filter(None, (self.writer.error, self.publisher.error)))),
-            }
+            error = "; ".join(dict.fromkeys(filter(None, (self.writer.error, self.publisher.error))))
+            beat = beat_of(self._state, self.writer.written, self.writer.lag, error, self._epoch)
             with contextlib.suppress(RedisError):  # the lanes say so already
-                for key in (keys.beat(NAME), keys.own_beat(NAME, socket.gethostname(), os.getpid())):
-                    await self._client.set(key, msgspec.json.encode(sign), ex=BEAT_TTL_S)
+                await show_beat(self._client, NAME, beat)
             await asyncio.sleep(BEAT_S)
 
 
