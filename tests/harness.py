@@ -4,21 +4,22 @@
         alice = cluster.user(USD="10000")
         assert alice.order("buy", "100.00", "0.5")["status"] == "pending"
 
-Whoever tests the supervisor itself uses ``tests/processes/running.py``.
+They come from the nursery (``tests/nursery.py``), which saves four seconds of imports a cluster. Whoever tests the
+supervisor itself uses ``tests/processes/running.py``.
 """
 
 import base64
+import contextlib
 import hmac
 import json
 import os
 import secrets
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,9 +34,8 @@ from shared.instrument import Instrument, make_instrument, money_units
 from shared.messages import InstrumentRequest, TransferRequest, encode
 from shared.settings import Settings
 from shared.submit import Submitter
-from tests.servers import _die_with_parent
+from tests.nursery import Child, Constants
 
-ROOT = Path(__file__).parents[1]
 START_S = 60.0
 STOP_S = 10.0
 BTC_USD = make_instrument("BTC-USD", "0.01", "0.00000001", maker_fee=1000, taker_fee=2000)
@@ -102,7 +102,7 @@ class Cluster:
             argon_time_cost=1, argon_memory_cost=64, argon_parallelism=1,
         ).with_changes(**changes)  # fmt: skip  # real passwords take half a second each
         self.instruments = list(instruments)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Child] = {}
         self.client = connect(redis_url)
         self.database = open_database(database_url)
         self.http = httpx.Client(base_url=self.url, timeout=10)
@@ -110,6 +110,8 @@ class Cluster:
         self._workers = workers
         self.modules: dict[str, str] = {}
         """What a process runs in place of its worker."""
+        self.constants: dict[str, Constants] = {}
+        """Constants of the product that have another value in a process."""
 
     @property
     def url(self) -> str:
@@ -129,7 +131,8 @@ class Cluster:
         return [name for kind in self._workers for name in found[kind]]
 
     def __enter__(self) -> Self:
-        try:
+        with ExitStack() as unless_open:
+            unless_open.callback(self.close)
             self.client.set(keys.SHARDS, self.settings.shards)
             for name in self.names:
                 self.start(name)
@@ -140,9 +143,7 @@ class Cluster:
                 self.configure(instrument)
             for name in self.names:
                 self.wait_ready(name)
-        except BaseException:
-            self.close()
-            raise
+            unless_open.pop_all()
         return self
 
     def __exit__(
@@ -152,20 +153,16 @@ class Cluster:
 
     # --- processes ---
 
-    def start(self, name: str) -> None:
-        """Start a process; does not wait for it."""
+    def start(self, name: str, **changes: Any) -> None:
+        """Start a process; does not wait for it. ``changes``: its own settings."""
         kind, _, argument = name.partition(":")
-        module = self.modules.get(name, f"workers.{kind}")
-        command = [sys.executable, "-m", module, *([argument] if argument else [])]
-        with self.log(name).open("ab") as output:
-            self.processes[name] = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=os.environ | self.settings.environment(),
-                stdout=output,
-                stderr=output,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509  # one system call, takes no lock
-            )
+        self.processes[name] = Child(
+            self.modules.get(name, f"workers.{kind}.__main__"),
+            [argument] if argument else [],
+            os.environ | self.settings.with_changes(**changes).environment(),
+            self.log(name),
+            constants=self.constants.get(name),
+        )
 
     def log(self, name: str) -> Path:
         """What a process writes."""
@@ -176,7 +173,7 @@ class Cluster:
         end = time.monotonic() + START_S
         pid = self.processes[name].pid
         while time.monotonic() < end:
-            assert self.processes[name].poll() is None, f"{name} ended:\n{self.log(name).read_text()}"
+            assert not self.processes[name].has_ended(), f"{name} ended:\n{self.log(name).read_text()}"
             beat = self.client.get(keys.beat(name))
             if beat and (sign := json.loads(beat))["pid"] == pid and sign["state"] == "running":
                 return
@@ -187,12 +184,7 @@ class Cluster:
         """Send a signal and wait for the end; answers the exit code."""
         process = self.processes.pop(name)
         process.send_signal(number)
-        try:
-            return process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+        return process.wait(STOP_S)
 
     def restart(self, name: str, number: int = signal.SIGKILL) -> None:
         """Kill a process, start it again, and wait for it."""
@@ -203,13 +195,8 @@ class Cluster:
     def close(self) -> None:
         """End everything, the gateways first."""
         for name in reversed(list(self.processes)):
-            process = self.processes.pop(name)
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            with contextlib.suppress(TimeoutError):
+                self.kill(name, signal.SIGTERM)
         self.http.close()
         self.client.close()
         self.database.dispose()

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from shared import keys
 from tests.auditor.audited import EVERY, Audited
 from tests.auditor.faulty_engine import FAULT_AT
-from tests.harness import BTC_USD, ETH_USD, ROOT
+from tests.harness import BTC_USD, ETH_USD
+from tests.nursery import ROOT
 
 pytestmark = pytest.mark.slow
 BATCH = 10

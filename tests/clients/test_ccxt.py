@@ -1,9 +1,7 @@
 """ccxt's ``coinbaseexchange``, unchanged but for the URL: what a bot does, and each error it must understand."""
 
 import asyncio
-import os
-import subprocess
-import sys
+import signal
 import time
 
 import ccxt
@@ -12,8 +10,7 @@ import pytest
 
 from tests.clients.exchanges import async_ccxt_of, ccxt_of
 from tests.clients.waiting import until
-from tests.harness import BTC_USD, ROOT, free_port
-from tests.servers import _die_with_parent
+from tests.harness import BTC_USD, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -284,14 +281,11 @@ def test_the_life_of_an_order_with_asyncio(cluster):
 
 def test_too_many_requests(cluster):
     """Above the rate a bot gets RateLimitExceeded, which says when to come again, and can then go on."""
-    settings = cluster.settings.with_changes(port=free_port(), private_rate=5)
-    gateway = subprocess.Popen(
-        [sys.executable, "-m", "workers.gateway", "9"],
-        cwd=ROOT, env=os.environ | settings.environment(), stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent(),  # noqa: PLW1509
-    )  # fmt: skip
+    port = free_port()
+    cluster.start("gateway:9", port=port, private_rate=5)
     try:
         exchange = ccxt_of(cluster, cluster.user(USD="10"))
-        exchange.urls["api"] = dict.fromkeys(("public", "private"), f"http://127.0.0.1:{settings.port}")
+        exchange.urls["api"] = dict.fromkeys(("public", "private"), f"http://127.0.0.1:{port}")
         until(lambda: _answers(exchange))
         for _ in range(10):  # two seconds' worth
             exchange.fetch_balance()
@@ -301,8 +295,7 @@ def test_too_many_requests(cluster):
         time.sleep(1)
         assert exchange.fetch_balance()["USD"]["total"] == 10
     finally:
-        gateway.terminate()
-        gateway.wait()
+        cluster.kill("gateway:9", signal.SIGTERM)
 
 
 def _until_refused(exchange):

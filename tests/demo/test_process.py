@@ -20,7 +20,8 @@ from shared import keys
 from shared.instrument import make_instrument
 from shared.messages import InstrumentRequest
 from shared.submit import Submitter
-from tests.replay.exchange import ROOT, Exchange
+from tests.nursery import ROOT, Child
+from tests.replay.exchange import Exchange
 from workers.audit.run import audit
 
 pytestmark = pytest.mark.slow
@@ -49,25 +50,24 @@ def market(redis_url, database_url, tmp_path) -> Iterator[Exchange]:
         rules = make_instrument("BTC-USD", "0.01", "0.00000001", maker_fee=1000, taker_fee=2000)
         Submitter(exchange.client).submit_to_all(InstrumentRequest("add", rules))
         exchange.client.hset(keys.INSTRUMENTS, "BTC-USD", msgspec.json.encode(rules))
-        exchange.start("gateway:0", "workers.gateway", "0")
+        exchange.start("gateway:0")
         exchange.wait()
         yield exchange
 
 
 @pytest.fixture
-def start_demo(market) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+def start_demo(market, tmp_path) -> Iterator[Callable[[], Child]]:
     """Starts a demo that ends with the test."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[Child] = []
 
-    def start() -> subprocess.Popen[bytes]:
-        environment = os.environ | market.settings.environment() | {"PYTHONPATH": str(ROOT)}
-        started.append(subprocess.Popen([sys.executable, "-m", "workers.demo"], cwd=ROOT, env=environment))
+    def start() -> Child:
+        log = tmp_path / "demo.log"
+        started.append(Child("workers.demo.__main__", [], os.environ | market.settings.environment(), log))
         return started[-1]
 
     yield start
     for process in started:
-        process.kill()
-        process.wait()
+        process.end()
 
 
 def get(market: Exchange, path: str) -> Any:
@@ -102,9 +102,9 @@ def test_a_market_lives_and_leaves_nothing_behind(market, start_demo):
     """Quotes on both sides and trades within seconds; SIGTERM: exit code 0 and no order left; money is given once."""
     demo = start_demo()
     until(lambda: trade_id(market) >= 5, "five trades")
+    until(lambda: beat(market)["sequence"] > 10, "a beat that tells of more than ten orders")
     sign = beat(market)
     assert (sign["state"], sign["error"], sign["pid"]) == ("running", "", demo.pid)
-    assert sign["sequence"] > 10
 
     def deep():
         book = get(market, "/products/BTC-USD/book?level=2")
@@ -112,14 +112,14 @@ def test_a_market_lives_and_leaves_nothing_behind(market, start_demo):
 
     until(deep, "more than five levels a side")
     demo.send_signal(signal.SIGTERM)
-    assert demo.wait(10) == 0
+    assert demo.wait(10.0) == 0
     until(lambda: not any(get(market, "/products/BTC-USD/book?level=2")[side] for side in ("bids", "asks")), "no order")
     given = until(lambda: supply(market), "deposits in PostgreSQL")
     again = start_demo()
     before = trade_id(market)
     until(lambda: trade_id(market) > before + 2, "trades after the second start")
     again.send_signal(signal.SIGTERM)
-    assert again.wait(10) == 0
+    assert again.wait(10.0) == 0
     assert supply(market) == given
     report = audit(market.settings)
     assert (report.violations, report.notes) == ([], [])
@@ -132,12 +132,12 @@ def test_it_survives_a_restart_of_the_gateway(market, start_demo):
     market.kill("gateway:0")
     until(lambda: beat(market)["error"], "a complaint in the beat")
     market.client.delete(keys.beat("gateway:0"))
-    market.start("gateway:0", "workers.gateway", "0")
+    market.start("gateway:0")
     market.wait()
     until(lambda: beat(market)["state"] == "running", "the demo's return")
     before = trade_id(market)
     until(lambda: trade_id(market) > before + 2, "trades after the restart")
-    assert demo.poll() is None
+    assert not demo.has_ended()
 
 
 def test_without_products_it_says_what_to_do(redis_url, database_url, tmp_path):

@@ -9,8 +9,6 @@ import secrets
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 
 import msgspec
@@ -19,8 +17,7 @@ import pytest
 from shared import keys
 from shared.connections import connect_async, open_database_async
 from shared.credentials import server_key
-from tests.harness import ROOT, free_port
-from tests.servers import _die_with_parent
+from tests.harness import free_port
 from workers.gateway.app import create_gateway
 from workers.gateway.feed.cancel_on_disconnect import Promise
 
@@ -237,21 +234,12 @@ def test_a_gateway_that_never_comes_back_is_stood_in_for(cluster, alice):
 # --- the client falls silent -----------------------------------------------------------------------
 
 
-PINGS = "import sys; from workers.gateway import process, __main__ as main; {changes}; sys.argv[1:] = ['5']; main.run()"
-
-
 @pytest.fixture(scope="module")
 def impatient(cluster):
     """The port of a gateway that pings often."""
     port = free_port()
-    code = PINGS.format(changes="process.PING_S = 0.2; process.PONG_S = 0.4")
-    environment = os.environ | cluster.settings.with_changes(port=port).environment()
-    with cluster.log("gateway:5").open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=output, stderr=output,
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509  # one system call, takes no lock
-        )  # fmt: skip
-    cluster.processes["gateway:5"] = process
+    cluster.constants["gateway:5"] = {"workers.gateway.process": {"PING_S": 0.2, "PONG_S": 0.4}}
+    cluster.start("gateway:5", port=port)
     cluster.wait_ready("gateway:5")
     yield port
     cluster.kill("gateway:5", signal.SIGTERM)

@@ -281,7 +281,7 @@ def test_told_to_stop_it_answers_what_is_under_way_and_ends_quickly(cluster, ali
             listener.recv(timeout=5)
         assert closed.value.rcvd
         assert closed.value.rcvd.code == 1012
-    assert cluster.processes.pop("gateway:0").wait(5) == 0
+    assert cluster.processes.pop("gateway:0").wait(5.0) == 0
     assert time.monotonic() - started < 4
     for name in ("gateway:0", "gateway:1"):
         cluster.start(name)
@@ -295,11 +295,11 @@ def test_a_taken_port_and_a_missing_setting_are_said_in_one_line(cluster):
     alone.settings = alone.settings.with_changes(port=cluster.settings.port)
     try:
         alone.start("gateway:7")
-        assert alone.processes.pop("gateway:7").wait(10) == 3
+        assert alone.processes.pop("gateway:7").wait(10.0) == 3
         assert "--port" in alone.log("gateway:7").read_text().splitlines()[-1]
         alone.settings = alone.settings.with_changes(redis_url="")
         alone.start("gateway:7")
-        assert alone.processes.pop("gateway:7").wait(10) == 3
+        assert alone.processes.pop("gateway:7").wait(10.0) == 3
         assert "MATCHBOX_REDIS_URL" in alone.log("gateway:7").read_text().splitlines()[-1]
     finally:
         alone.close()

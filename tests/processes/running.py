@@ -138,10 +138,11 @@ class Load(threading.Thread):
     """Posts and cancels orders until told to stop; a request without an answer is repeated under the same client id.
 
     ``acknowledged``: client id -> order id, for every order the exchange answered with 200.
-    ``symbols``: what it trades.
+    ``symbols``: what it trades. ``pause_s``: between two orders, for whatever dies next to it needs the cores, too.
     """
 
     symbols: tuple[str, ...] = (SYMBOL,)
+    pause_s = 0.01
 
     def __init__(self, cluster: Cluster, seed: int) -> None:
         super().__init__(daemon=True)
@@ -158,7 +159,7 @@ class Load(threading.Thread):
     def run(self) -> None:
         """Trade."""
         with self.open_client() as client:
-            while not self.stopping.is_set():
+            while not self.stopping.wait(self.pause_s):
                 self._place(client)
                 if self._random.random() < 0.4 and self.acknowledged:
                     order_id = self._random.choice(list(self.acknowledged.values())[-50:])

@@ -10,7 +10,8 @@ import pytest
 
 from cluster.archive import FORMAT, Manifest, pack
 from cluster.claim import RESTORING
-from tests.harness import ROOT, free_port
+from tests.harness import free_port
+from tests.nursery import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 

@@ -84,7 +84,7 @@ def test_it_survives_a_killed_engine(redis_url, tmp_path):
             while log_length(exchange) < 500:
                 time.sleep(0.01)
             exchange.kill("engine:BTC-USD")
-            exchange.start("engine:BTC-USD", "workers.engine", "BTC-USD")
+            exchange.start("engine:BTC-USD")
 
         killer = threading.Thread(target=kill)
         killer.start()

@@ -48,9 +48,7 @@ class Report(msgspec.Struct):
 class SlowLoad(Load):
     """A user who remembers what they were promised, beside the demo's people."""
 
-    def _place(self, client):
-        super()._place(client)
-        self.stopping.wait(LOAD_PAUSE_S)
+    pause_s = LOAD_PAUSE_S
 
 
 def break_something(cluster: Cluster, chance: random.Random) -> str:

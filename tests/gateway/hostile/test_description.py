@@ -12,7 +12,8 @@ from shared.credentials import create_user
 from shared.passwords import Hasher
 from tests.gateway.browser import PASSWORD
 from tests.gateway.hostile.signing import CALLER, Caller
-from tests.harness import BTC_USD, ETH_USD, ROOT
+from tests.harness import BTC_USD, ETH_USD
+from tests.nursery import ROOT
 
 pytestmark = pytest.mark.slow
 CHECKS = (

@@ -8,6 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from cluster.commands import worker_command
 from shared import keys
 from shared.credentials import set_password
 from shared.passwords import Hasher
@@ -414,7 +415,7 @@ def test_secrets_are_in_no_log_and_no_argv(cluster, browser):
     key = (cluster.settings.data_dir / "server.key").read_text().strip()
     secrets = ["unmistakable", bot.key.secret, bot.key.passphrase, alice.cookie, alice.csrf, key, "$argon2id"]
     logs = "".join(cluster.log(name).read_text(errors="replace") for name in cluster.names)
-    commands = [process.args for process in cluster.processes.values()]
+    commands = [worker_command(cluster.settings, name).arguments for name in cluster.names]
     for secret in secrets:
         assert secret not in logs
         assert not any(secret in str(command) for command in commands)

@@ -10,7 +10,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.processes.crash import full, lanes, nursery, points, power, supervisors, zombies
+from tests import nursery
+from tests.processes.crash import full, lanes, points, power, supervisors, zombies
 from tests.processes.crash.report import Group, show, totals
 
 WIDTH = 120
@@ -49,7 +50,7 @@ def main(faults: int, seed: int, groups: list[tuple[str, int]]) -> None:
     console, started, done = Console(stderr=True, highlight=False), time.monotonic(), []
     if not console.is_terminal:
         console.width = WIDTH
-    nursery.prepare()
+    nursery.prepare("tests.processes.crash.nursery")
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         for name, own in groups:

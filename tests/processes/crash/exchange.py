@@ -30,8 +30,6 @@ from workers.audit.run import audit
 INSTRUMENTS = (harness.BTC_USD, harness.ETH_USD)
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--aof-load-truncated", "yes")
 READY_S = 30.0
-PAUSE_S = 0.01
-"""Of a trader between two orders: what dies next to it needs the cores, too."""
 
 
 class Trader(Load):
@@ -49,14 +47,18 @@ class Trader(Load):
         """Trade until told to stop."""
         dice = self._random
         with self.open_client() as client:
-            while not self.stopping.is_set():
-                time.sleep(PAUSE_S)
+            while not self.stopping.wait(self.pause_s):
                 self._order(client, dice.choice(self.symbols))
                 if dice.random() < 0.4 and self.placed:
                     order_id = dice.choice(self.placed[-50:])[2]
                     answer = self._request(client, "DELETE", f"/orders/{order_id}", b"", once=True)
                     if answer is not None:
                         self.canceled.append((time.monotonic(), order_id))
+
+    def open_client(self) -> httpx.Client:
+        """The way to the exchange: a connection for each request, since one that lasts would know one gateway only."""
+        way = f"http://127.0.0.1:{self.settings.port}"
+        return httpx.Client(base_url=way, timeout=10, limits=httpx.Limits(max_keepalive_connections=0))
 
     def _order(self, client: httpx.Client, symbol: str) -> None:
         client_id, cents = uuid.uuid4().hex, 5_000_000 + self._random.randrange(-300, 300)

@@ -1,15 +1,9 @@
-"""Processes that are there in 10 ms: forked from a server that has imported everything, then run as the product does.
+"""Processes of the nursery (``tests/nursery.py``) that do something to themselves, and tell of it."""
 
-What is forked is the product's own entry point, with settings from the environment, as a process of its own that real
-signals end. Only the second of imports is saved; the matrix starts thousands of them.
-"""
-
-import ctypes
-import importlib
+import functools
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -19,12 +13,10 @@ from typing import Any
 import msgspec
 
 from shared.settings import Settings
+from tests import nursery
 from tests.processes.crash.points import arm, point_of
 from workers.store import RedisStore
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_PRELOADED = ["tests.processes.crash.warm", "tests.processes.crash.nursery"]
-_PR_SET_PDEATHSIG = 1
 HURRY = {
     "workers.runtime": {"BEAT_S": 0.1, "TRIM_S": 0.05, "RETRY_S": 0.05},
     "workers.store": {"RETRY_S": 0.05},
@@ -32,8 +24,6 @@ HURRY = {
     "workers.pusher.process": {"BEAT_S": 0.1},
 }
 """Constants of the product that are smaller here: else hardly a process would live to trim, or to try again."""
-
-
 ENTRIES = {"supervisor": "cluster.background", "fakes": "tests.processes.crash.fakes"}
 """Modules of those that are no workers."""
 
@@ -57,31 +47,23 @@ class Fate(msgspec.Struct):
     is_written: bool
 
 
-class Child:
-    """A process of the nursery, born with the ``fault`` it is to die of, if any."""
+class Child(nursery.Child):
+    """A worker or a supervisor, born with the ``fault`` it is to die of, if any."""
 
     def __init__(self, name: str, settings: Settings, fault: Fault | None, log: Path) -> None:
         self.name = name
         self.fault = fault
-        self.log = log
-        self.started_at = time.monotonic()
-        self.is_closed = False
-        self._hears, tells = _CONTEXT.Pipe(duplex=False)
-        self.process = _CONTEXT.Process(
-            target=_live, args=(name, settings.environment(), fault, str(log), tells), daemon=True
+        kind, _, argument = name.partition(":")
+        self._hears, tells = multiprocessing.Pipe(duplex=False)
+        super().__init__(
+            ENTRIES.get(kind, f"workers.{kind}.__main__"),
+            [argument] if argument else [],
+            os.environ | settings.environment(),
+            log,
+            constants=HURRY,
+            first=functools.partial(_be_ready, name, fault, tells),
         )
-        self.process.start()
         tells.close()
-
-    @property
-    def pid(self) -> int:
-        """Its pid."""
-        assert self.process.pid is not None
-        return self.process.pid
-
-    def has_ended(self) -> bool:
-        """Whether it is gone."""
-        return self.process.exitcode is not None
 
     def told(self) -> list[Any]:
         """What it has told since it was asked last: ``"reached"``, or what a witness saw."""
@@ -93,58 +75,20 @@ class Child:
             pass
         return found
 
-    def send_signal(self, number: int) -> None:
-        """A signal from outside."""
-        os.kill(self.pid, number)
-
-    def end(self) -> None:
-        """Kill -9, and wait for the end."""
-        if not self.is_closed:
-            self.process.kill()
-            self.process.join()
-            self.close()
-
     def close(self) -> None:
         """Let go of a process that has ended."""
-        self.is_closed = True
+        super().close()
         self._hears.close()
-        self.process.close()
-
-    def last_words(self) -> str:
-        """The last line of its log."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
 
 
-def prepare() -> None:
-    """Start the server that forks, from which on starting a process is quick."""
-    _CONTEXT.set_forkserver_preload(_PRELOADED)
-    first = _CONTEXT.Process(target=os.getpid)
-    first.start()
-    first.join()
-
-
-def _live(name: str, environment: dict[str, str], fault: Fault | None, log: str, tells: Connection) -> None:
-    """Be the process ``name``. A signal that ``fault`` speaks of is told before it is given."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.environ.update(environment)
-    for module, constants in HURRY.items():
-        for constant, value in constants.items():
-            owner = importlib.import_module(module)
-            assert hasattr(owner, constant)
-            setattr(owner, constant, value)
+def _be_ready(name: str, fault: Fault | None, tells: Connection) -> None:
+    """Come to the ``fault`` in time. A signal that it speaks of is told before it is given."""
     if fault is not None:
         if fault.number == signal.SIGSTOP:
             _be_witness(tells)
         arm(point_of(name, fault.label), fault.passes, lambda: _strike(fault, tells))
-    kind, _, argument = name.partition(":")
-    sys.argv = [kind, *([argument] if argument else [])]
-    entry = importlib.import_module(ENTRIES.get(kind, f"workers.{kind}.__main__"))
-    (entry.main if hasattr(entry, "main") else entry.run)()
+    else:
+        tells.close()
 
 
 def _strike(fault: Fault, tells: Connection) -> None:

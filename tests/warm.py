@@ -11,6 +11,8 @@ import uvicorn.protocols.http.httptools_impl
 import uvloop
 
 import cluster.background
+import workers.auditor.__main__
+import workers.demo.__main__
 import workers.engine.__main__
 import workers.gateway.__main__
 import workers.ledger.__main__
@@ -22,7 +24,7 @@ from workers.gateway.app import create_app, create_gateway
 
 MODULES = (
     cluster.background, psycopg, sqlalchemy.dialects.postgresql.psycopg, uvicorn.protocols.http.httptools_impl,
-    uvloop, workers.engine.__main__, workers.gateway.__main__,
+    uvloop, workers.auditor.__main__, workers.demo.__main__, workers.engine.__main__, workers.gateway.__main__,
     workers.ledger.__main__, workers.pusher.__main__,
 )  # fmt: skip
 
