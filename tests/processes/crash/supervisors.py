@@ -83,7 +83,7 @@ class Supervised:
                 else:
                     self._kill_a_worker(child)
             time.sleep(0.01)
-        code = child.process.exitcode
+        code = child.exit_code
         if code != -signal.SIGKILL:
             self.problems.append(f'the supervisor ended by itself ({code}) at "{label}": {child.last_words()}')
         child.end()
@@ -124,8 +124,8 @@ class Supervised:
                 self.problems.append(f"running twice: {', '.join(twice)}")
             child.send_signal(signal.SIGTERM)
             child.process.join(LIFE_S)
-            if child.process.exitcode != 0 or self.workers() or (self.settings.data_dir / RECORD_FILE).exists():
-                self.problems.append(f"a stop leaves {self.workers()} and ends with {child.process.exitcode}")
+            if child.exit_code != 0 or self.workers() or (self.settings.data_dir / RECORD_FILE).exists():
+                self.problems.append(f"a stop leaves {self.workers()} and ends with {child.exit_code}")
         except AssertionError as error:
             self.problems.append(f"{error}: {self.workers()}, recorded {self._recorded()}: {child.last_words()}")
         finally:
