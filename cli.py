@@ -319,8 +319,11 @@ def restore(file: str, data: str | None) -> None:
             recover_to(Console(), settings)
 
 
+BENCHMARKS = ("core", "engine", "gateway", "memory")
+
+
 @cli.command()
-@click.argument("names", nargs=-1, metavar="[core|engine|gateway]...", type=click.Choice(["core", "engine", "gateway"]))
+@click.argument("names", nargs=-1, metavar=f"[{'|'.join(BENCHMARKS)}]...", type=click.Choice(BENCHMARKS))
 @click.option("--quick", is_flag=True, help="Fewer commands and rounds: a minute or so in all.")
 def bench(names: tuple[str, ...], quick: bool) -> None:
     """Measure this machine, on private servers.
@@ -329,7 +332,7 @@ def bench(names: tuple[str, ...], quick: bool) -> None:
     """
     from importlib import import_module
 
-    for name in names or ("core", "engine", "gateway"):
+    for name in names or BENCHMARKS:
         import_module(f"benchmarks.{name}").main(["--quick"] if quick else [], standalone_mode=False)
 
 

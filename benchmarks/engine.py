@@ -26,7 +26,7 @@ from shared import keys, log
 from shared.messages import Configure, decode_book_entry, encode
 from shared.settings import Settings
 from workers.engine.process import EngineHandler
-from workers.handler import Batch
+from workers.handler import Batch, BrokenSource, Handler
 from workers.runtime import run_machine
 from workers.store import Entries
 
@@ -55,6 +55,17 @@ class Echo:
         """Copy."""
         batch.log += [fields[1] for _, fields in entries]
 
+    def set_aside(self, _broken: BrokenSource) -> bool:
+        """Nothing is ever broken."""
+        return False
+
+    def trouble(self) -> str:
+        """None."""
+        return ""
+
+    def tick(self, _batch: Batch) -> None:
+        """Nothing has a time."""
+
     def fold(self, _payload: bytes) -> None:
         """Nothing to follow."""
 
@@ -68,6 +79,10 @@ class Echo:
     def reset(self) -> None:
         """Nothing to forget."""
 
+    def digest(self) -> str:
+        """No state."""
+        return ""
+
     def sequence(self) -> int:
         """Nothing to count."""
         return 0
@@ -76,7 +91,7 @@ class Echo:
 class Watch:
     """Wraps a handler to see when it is recovered, and when it has handled ``total`` commands."""
 
-    def __init__(self, handler: Any, total: int) -> None:
+    def __init__(self, handler: Handler, total: int) -> None:
         self._handler = handler
         self._left = total
         self.recovered_at = 0.0
@@ -87,7 +102,7 @@ class Watch:
     def sources(self) -> list[str]:
         """Asked for the first time when recovery is over."""
         self.recovered_at = self.recovered_at or time.perf_counter()
-        return self._handler.sources()  # type: ignore[no-any-return]
+        return self._handler.sources()
 
     def handle(self, source: str, entries: Entries, batch: Batch) -> None:
         """Handle and count."""

@@ -18,6 +18,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from shared import keys
 from shared.errors import CorruptState
 from shared.messages import decode_book_entry, decode_ledger_entry
@@ -28,6 +30,20 @@ from workers.store import Snapshot, read_snapshots
 
 _CHUNK = 250
 """Entries folded before other tasks of the loop get their turn."""
+UNFOLDABLE = (
+    CorruptState, msgspec.MsgspecError, AssertionError, LookupError, AttributeError, TypeError, ValueError,
+    ArithmeticError,
+)  # fmt: skip
+"""What decoders and machines say to an entry that is none, or does not follow on the state before."""
+
+
+class Unfoldable(CorruptState):
+    """An entry of a log that cannot be followed: ``stream`` names the log. A replica is of no use behind it."""
+
+    def __init__(self, stream: str, number: int, error: Exception) -> None:
+        found = str(error) if isinstance(error, CorruptState) else f"{type(error).__name__}: {error}"
+        super().__init__(f"{stream}: entry {number}-0 cannot be followed ({found})")
+        self.stream = stream
 
 
 class LogGap(CorruptState):
@@ -83,7 +99,8 @@ def numbered(stream: str, position: int, entries: list[tuple[bytes, list[bytes]]
 async def load_book(client: Any, symbol: str, core: str = "auto") -> tuple[OrderBook, int]:
     """A replica of an instrument's book and the position in its log at which it stands: the log's end just now.
 
-    Raises ``LogGap`` if the log was trimmed past every usable snapshot, ``redis.exceptions.RedisError``.
+    Raises ``LogGap`` if the log was trimmed past every usable snapshot, ``Unfoldable`` for an entry that cannot be
+    followed, ``CorruptState`` for a snapshot of another program, ``redis.exceptions.RedisError``.
     """
     tag = keys.instrument_tag(symbol)
     snapshot = await newest_snapshot(client, tag)
@@ -118,11 +135,17 @@ async def newest_snapshot(client: Any, tag: str) -> Snapshot | None:
 
 
 async def catch_up(client: Any, stream: str, position: int, fold: Callable[[bytes], None]) -> int:
-    """Fold what the log has after ``position``, up to about its end. Answers the new position."""
+    """Fold what the log has after ``position``, up to about its end. Answers the new position.
+
+    Raises ``LogGap``, ``Unfoldable``.
+    """
     while True:
         entries = (await read_logs(client, {stream: position}, _CHUNK, 0)).get(stream, [])
-        for number, payload in entries:
-            fold(payload)
-            position = number
+        try:
+            for number, payload in entries:
+                position = number
+                fold(payload)
+        except UNFOLDABLE as error:
+            raise Unfoldable(stream, position, error) from error
         if len(entries) < _CHUNK:
             return position

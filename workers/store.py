@@ -30,6 +30,10 @@ FOREIGN = ("equal or smaller than the target stream top item", "WRONGTYPE")
 STATE_BYTES_S = 2_000_000
 """At least so much of a state a slow machine loads or writes in a second: its lease must not end meanwhile."""
 
+TRIM_ENTRIES, TRIMS_MAX = 20_000, 50
+"""Redis drops them in some milliseconds, in which it does nothing else; so many times each time. Its own limit, 10,000
+a call, is less than a busy book writes from one trimming to the next: then a log grows for ever."""
+
 STAND = """
 -- KEYS: meta. ARGV: epoch, owner, ttl in ms, version. Extends the lease of an owner that stands where Redis says.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'version')
@@ -264,6 +268,7 @@ class RedisStore:
             except NoScriptError:
                 self._commit_command = ("EVAL", COMMIT, *self._commit_command[2:])
                 self._writer.disconnect()
+                continue  # Redis is there: what we were told to stop before it gets done all the same
             except RedisError as error:
                 if any(mark in str(error) for mark in FOREIGN):
                     raise CorruptState(
@@ -352,7 +357,9 @@ class RedisStore:
             return
         passed = min(reported, key=_order)
         oldest = passed if keep_from is None else min(passed, b"%d-0" % keep_from, key=_order)
-        self._client.xtrim(stream, minid=oldest, approximate=True)
+        for _ in range(TRIMS_MAX):
+            if self._client.xtrim(stream, minid=oldest, approximate=True, limit=TRIM_ENTRIES) < TRIM_ENTRIES // 2:
+                return
 
     def close(self) -> None:
         """Close all connections."""

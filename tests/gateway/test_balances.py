@@ -10,6 +10,7 @@ from tests.gateway.ear import Ear
 from tests.ledger.recording import SHARD, SHARDS, files_of
 from workers.gateway.feed.balances import standing
 from workers.gateway.feed.hub import Hub
+from workers.gateway.markets import Markets
 from workers.gateway.render import account_uuid
 from workers.ledger.ledger import Ledger
 
@@ -19,7 +20,7 @@ class Bank:
 
     def __init__(self, version="v2"):
         self.ledger = Ledger(SHARD, SHARDS)
-        self.hub = Hub({})
+        self.hub = Hub(Markets())
         self.entries = files_of(version)[0].read_bytes().splitlines()
 
     def run(self, count=10**9) -> Iterator[None]:

@@ -17,6 +17,7 @@ from workers.gateway.feed.hub import Hub
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
 from workers.gateway.market import Market
+from workers.gateway.markets import Markets
 from workers.gateway.orders import Desk
 from workers.gateway.replicas import Replicas
 
@@ -34,7 +35,9 @@ class Back:
             self.world.deposit(account, USD=100_000, BTC=1_000)
         self.inbox = Inbox(None, 0, 5.0, Backpressure(None, Settings()))
         history = History(None)  # type: ignore[arg-type]  # memory has all
-        self.replicas = Replicas(None, history, 1, {"BTC-USD": Market(BTC, OrderBook(), 0)}, self.inbox, Hub({}))
+        self.replicas = Replicas(
+            None, history, 1, Markets({"BTC-USD": Market(BTC, OrderBook(), 0)}), self.inbox, Hub(Markets())
+        )
         self.replicas.trouble = ""
         self.desk = Desk(self.inbox, self.replicas, history, 1, 1)
         self.read = self.read_book = 0

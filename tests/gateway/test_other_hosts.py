@@ -9,6 +9,7 @@ from workers.gateway.backpressure import Backpressure
 from workers.gateway.feed.hub import Hub
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
+from workers.gateway.markets import Markets
 from workers.gateway.orders import Desk
 from workers.gateway.replicas import Replicas
 
@@ -19,7 +20,7 @@ def test_what_another_host_has_answered_is_read_before_an_answer(redis_url):
     async def look():
         client = connect_async(redis_url)
         inbox, history = Inbox(client, 0, 5.0, Backpressure(client, Settings())), History(None)  # type: ignore[arg-type]  # never asked
-        replicas = Replicas(client, history, 1, {}, inbox, Hub({}))
+        replicas = Replicas(client, history, 1, Markets(), inbox, Hub(Markets()))
         replicas.trouble, looked = "", []
 
         async def caught_up(shard):

@@ -7,7 +7,14 @@ import pytest
 from workers.gateway.feed.book_events import PUBLIC_TYPES
 from workers.gateway.feed.description import FEED
 from workers.gateway.feed.order_entry import ACTIONS
-from workers.gateway.feed.subscriptions import CHANNELS, FeedError, Subscriptions, read_end, read_wishes
+from workers.gateway.feed.subscriptions import (
+    CHANNELS,
+    NOTHING_MISSING,
+    FeedError,
+    Subscriptions,
+    read_end,
+    read_wishes,
+)
 
 KNOWN = ["BTC-USD", "ETH-USD"]
 
@@ -15,8 +22,17 @@ KNOWN = ["BTC-USD", "ETH-USD"]
 ACCOUNTS = ["u1", "u2"]
 
 
-def plan(subscriptions=None, **fields):
-    return (subscriptions or Subscriptions()).plan(read_wishes(fields), KNOWN, ACCOUNTS)
+def plan(subscriptions=None, missing=NOTHING_MISSING, **fields):
+    return (subscriptions or Subscriptions()).plan(read_wishes(fields), KNOWN, ACCOUNTS, missing)
+
+
+def test_a_product_that_is_missing_now_is_refused_with_its_own_sentence():
+    """Who names it hears why; who names the others, or none, gets those that are there."""
+    missing = {"SOL-USD": "SOL-USD is not available just now"}
+    with pytest.raises(FeedError, match="SOL-USD is not available just now"):
+        plan(missing=missing, product_ids=["BTC-USD", "SOL-USD"])
+    assert plan(missing=missing, product_ids=["BTC-USD"]) == [("full", "BTC-USD")]
+    assert plan(missing=missing, channels=["user"]) == [("user", "BTC-USD"), ("user", "ETH-USD")]
 
 
 @pytest.mark.parametrize(

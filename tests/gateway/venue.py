@@ -12,6 +12,7 @@ from tests.gateway.ear import Ear, Orders
 from workers.engine.book import OrderBook
 from workers.gateway.feed.hub import Hub
 from workers.gateway.market import Market
+from workers.gateway.markets import Markets
 
 SYMBOL = INSTRUMENT.symbol
 
@@ -23,7 +24,7 @@ class Venue:
         self.book = OrderBook()
         self.market = Market(INSTRUMENT, OrderBook(), 0)
         self.market.has_past = True
-        self.hub = Hub({SYMBOL: self.market})
+        self.hub = Hub(Markets({SYMBOL: self.market}))
         self.entries = []
 
     def do(self, *commands):

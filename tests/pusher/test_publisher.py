@@ -412,6 +412,32 @@ def test_a_hole_in_a_log_makes_a_new_replica(redis_url):
             assert told[account, currency]["available"] == money_text(balance.available, 10)
 
 
+@pytest.mark.parametrize("payload", [b"{nonsense", b'{"source":"s","time":1,"events":[{"type":"open"}]}'])
+def test_one_book_that_cannot_be_followed_costs_only_its_own_updates(redis_url, payload):
+    """The others are published on, and the error names the log; behind a snapshot it is published again."""
+    market = Market(redis_url)
+
+    async def scenario():
+        market.write()
+        async with lanes(redis_url) as (publisher, ear):
+            market.log(keys.instrument_tag("BTC-USD"), payload)
+            market.trade(50)
+            market.write()
+            await publish_all(publisher)
+            await asyncio.sleep(1.1)
+            await publish_all(publisher)
+            broken, sequence = publisher.error, ear.on("ETH-USD.live")[-1]["sequence"]
+            assert sequence == market.books["ETH-USD"].sequence
+            market.save_snapshots()
+            await asyncio.sleep(1.1)
+            await publish_all(publisher)
+            return broken, publisher.error, ear.on("BTC-USD.live")[-1]["sequence"]
+
+    broken, error, sequence = asyncio.run(scenario())
+    assert "{i:BTC-USD}:log: entry" in broken
+    assert (error, sequence) == ("", market.books["BTC-USD"].sequence)
+
+
 def test_replicas_stand_at_the_end_of_their_logs(redis_url):
     """``load_book`` and ``load_ledger`` answer the machine's state and position, with and without a snapshot."""
     market = Market(redis_url)

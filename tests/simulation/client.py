@@ -192,7 +192,7 @@ class MemoryClient:
         """XREVRANGE, the ids."""
         return [(entry[0], None) for entry in self.trip(lambda: self._redis.stream(name).entries[-count:])]
 
-    def xtrim(self, name: str, minid: bytes, approximate: bool) -> int:
+    def xtrim(self, name: str, minid: bytes, approximate: bool, limit: int = 0) -> int:
         """XTRIM MINID: always exact, which is the most that "approximate" may do."""
         self._caller.note(f"trim {name} before {minid.decode()}")
         dropped: int = self.trip(lambda: self._redis.xtrim(name, minid), writes=True)

@@ -405,6 +405,20 @@ def test_trimming_waits_for_every_reader(redis_url, client):
     store.close()
 
 
+def test_trimming_keeps_up_with_any_writer(redis_url, client):
+    """All that may go does, be it more than Redis drops of its own accord in one call."""
+    store = make_store(redis_url)
+    for first in range(1, 50_001, 5_000):
+        pipe = client.pipeline(transaction=False)
+        for number in range(first, first + 5_000):
+            pipe.xadd("log", {"d": number}, id=f"{number}-0")
+        pipe.execute()
+    client.hset(keys.consumers("log"), "reader", "50000-0")
+    store.trim("log", ["reader"], 49_000)
+    assert 1_000 < client.xlen("log") < 1_200
+    store.close()
+
+
 def test_the_script_survives_a_flushed_cache(store, client):
     """A restarted Redis has forgotten the script: the commit loads it again."""
     client.script_flush()

@@ -37,7 +37,7 @@ from workers.gateway.feed.hub import Hub
 from workers.gateway.feed.socket import FeedSocket, transport_of
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
-from workers.gateway.market import Market
+from workers.gateway.markets import Markets
 from workers.gateway.orders import Desk
 from workers.gateway.replicas import Replicas
 from workers.gateway.rest import accounts, admin, funding, keys, orders, public, service, users
@@ -55,7 +55,7 @@ def create_gateway(
     number: int, settings: Settings, client: redis.asyncio.Redis, engine: AsyncEngine, server_key: str
 ) -> Gateway:
     """The parts of gateway ``number``; nothing runs yet."""
-    markets: dict[str, Market] = {}
+    markets = Markets()
     history = History(engine)
     backpressure = Backpressure(client, settings)
     inbox = Inbox(client, number, settings.request_timeout_ms / 1000, backpressure)

@@ -39,8 +39,8 @@ class KnownOrder(msgspec.Struct, gc=False):
 class Standing(msgspec.Struct, frozen=True, gc=False):
     """What an order's book adds to what its ledger knows.
 
-    ``status`` is the API's word; of a stop that sleeps, ``stop_price`` (ticks) is where it stands; ``parent`` is the
-    order that it waits for. 0: none.
+    ``status`` is the API's word; "unknown" while the book is not followed: the order is not done, and may be all else.
+    ``stop_price`` (ticks): where a stop that sleeps stands. ``parent``: the order that it waits for. 0: none.
     """
 
     status: str
@@ -48,7 +48,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     parent: int = 0
 
 
-_PENDING, _OPEN, _DONE = Standing("pending"), Standing("open"), Standing("done")
+_PENDING, _OPEN, _DONE, _UNKNOWN = Standing("pending"), Standing("open"), Standing("done"), Standing("unknown")
 
 
 class KnownOrders:
@@ -112,7 +112,10 @@ class KnownOrders:
         return found
 
     def status(self, known: KnownOrder) -> str:
-        """The API's word: pending (accepted, or waits in its list), active (a stop that sleeps), open, done."""
+        """The API's word: pending (accepted, or waits in its list), active (a stop that sleeps), open, done.
+
+        While nobody here knows which but the last: unknown.
+        """
         return self.standing(known).status
 
     def standing(self, known: KnownOrder) -> Standing:
@@ -120,7 +123,7 @@ class KnownOrders:
         order_id = known.order.order_id
         market = self._markets.get(known.order.instrument)
         if known.is_done or market is None:
-            return _DONE if known.is_done else _PENDING
+            return _DONE if known.is_done else _UNKNOWN
         sleeping = market.book.stops.orders.get(order_id)
         if sleeping is not None:
             return Standing("active", sleeping.stop_price)

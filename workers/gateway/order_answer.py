@@ -52,7 +52,8 @@ class OrderAnswer(msgspec.Struct):
         str,
         Meta(
             description="pending: its book has not taken it up yet, or it waits for another order of its list; "
-            "active: a stop that sleeps; open: it rests; done"
+            "active: a stop that sleeps; open: it rests; done; unknown: it is not done, and may be any of the others, "
+            "its product being not available just now"
         ),
     ]
     settled: Annotated[bool, Meta(description="it is done and nothing is held for it any more")]

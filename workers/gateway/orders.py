@@ -53,6 +53,7 @@ CANCEL_UNKNOWN = (
     "no answer in time; the cancel is on its way, and until it has come to the book the order may still be filled. "
     "Look it up, or repeat the request"
 )
+NOTHING_SENT = ". Nothing was sent"
 _CLIENT = "client:"
 
 
@@ -73,7 +74,12 @@ class Desk:
         self._replicas.require()
         now_ns = time.time_ns()
         request = read_order(fields, self._replicas.instruments, self._inbox.request_id(), account, now_ns)
-        await self._check(account, [request], lambda: check_expiry(request, now_ns))
+
+        def check() -> None:
+            self._replicas.markets.require(request.instrument, NOTHING_SENT)
+            check_expiry(request, now_ns)
+
+        await self._check(account, [request], check)
         event = await self._ask(request)
         assert isinstance(event, (Accepted, Duplicate)), event
         return self.answer(await self._find_by_id(account, event.order_id))
@@ -85,6 +91,7 @@ class Desk:
         symbol = request.instrument
 
         def check() -> None:
+            self._replicas.markets.require(symbol, NOTHING_SENT)
             check_expiries(request, now_ns)
             check_market(request, ledger.instruments[symbol], ledger.last_prices.get(symbol, 0))
 
@@ -97,7 +104,7 @@ class Desk:
         return OrderListAnswer(request.kind, found, UNSET if request.kind == "oco" else trigger)
 
     async def _check(self, account: int, orders: list[OrderRequest], check: Callable[[], None]) -> None:
-        """Whether it is not too late for new orders; for repeats it never is, since the first ones are answered."""
+        """Whether new orders can be taken now; repeats always can, since the first ones are answered."""
         try:
             check()
         except ApiError:
@@ -113,6 +120,7 @@ class Desk:
         if known.is_done:
             raise order_already_done()
         order = known.order
+        self._replicas.markets.require(order.instrument, NOTHING_SENT)
         instrument = self._replicas.instruments[order.instrument]
         request = read_amend(fields, instrument, self._inbox.request_id(), account, order.order_id)
         event = await self._ask(request)

@@ -127,7 +127,8 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
         asyncio.create_task(coroutine)
         for coroutine in (
             gateway.replicas.follow_forever(),
-            gateway.replicas.complete_forever(),
+            gateway.replicas.books.complete_forever(),
+            gateway.replicas.books.retry_forever(),
             gateway.watch.follow_forever(),
             gateway.watch.look_forever(),
             gateway.sockets.relieve_forever(),
@@ -177,7 +178,7 @@ async def beat_forever(gateway: Gateway, client: Any, server: Server) -> None:
     """Show a sign of life each second, for as long as Redis takes it."""
     while True:
         replicas = gateway.replicas
-        troubled = replicas, gateway.backpressure, gateway.history, gateway.watch
+        troubled = replicas, replicas.markets, gateway.backpressure, gateway.history, gateway.watch
         with contextlib.suppress(RedisError, OSError):  # who follows the logs says so
             await replicas.measure()
             await gateway.backpressure.measure()

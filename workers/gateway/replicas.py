@@ -1,10 +1,10 @@
 """The gateway's state: replicas of every ledger and book, folded from their logs, and who is told what they did.
 
-Nothing here is truth. If a log has lost what a replica needs, everything is loaded anew from the newest snapshots.
+Nothing here is truth. If a ledger's log has lost what its replica needs, or cannot be followed, nothing is answered
+until all could be loaded anew from the newest snapshots; a book's costs its own market only (``book_logs.py``).
 """
 
 import asyncio
-import contextlib
 import gc
 import time
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from shared import keys, log
+from shared.errors import CorruptState
 from shared.instrument import Instrument
 from shared.messages import (
     Accepted,
@@ -24,28 +25,30 @@ from shared.messages import (
     Duplicate,
     InstrumentSet,
     LedgerEntry,
-    Match,
     Rejected,
     Transferred,
-    decode_book_entry,
     decode_ledger_entry,
 )
-from workers.follow import LogGap, load_book, load_ledger, read_logs
-from workers.gateway.errors import ApiError, product_not_found, unavailable
+from workers.follow import UNFOLDABLE, LogGap, Unfoldable, load_ledger, read_logs
+from workers.gateway.book_logs import COUNT, BookLogs
+from workers.gateway.errors import unavailable
 from workers.gateway.feed.hub import Hub
 from workers.gateway.history import History
 from workers.gateway.inbox import Inbox
 from workers.gateway.known_orders import KnownOrders
-from workers.gateway.market import Market, Trade, trade_of
+from workers.gateway.market import Market
+from workers.gateway.markets import Markets
 from workers.gateway.render import Texts
 from workers.ledger.ledger import Ledger
 
-COUNT = 200
-"""Entries of each log a round: little enough that requests never wait long for their turn."""
 BLOCK_MS = 250
 REDIS_AWAY = "Redis is away"
 RETRY_S = 0.3
-PAST_RETRY_S = 2.0
+RETRY_MAX_S = 5.0
+LEDGER_ADVICE = (
+    'nothing is answered without it: "matchbox audit" says what is wrong; "matchbox stop", "matchbox recover" and '
+    '"matchbox start" go on from PostgreSQL'
+)
 CATCH_UP_S = 2.0
 POLL_S = 0.05
 
@@ -74,7 +77,7 @@ class Replicas:
         client: Any,
         history: History,
         shards: int,
-        markets: dict[str, Market],
+        markets: Markets,
         inbox: Inbox,
         hub: Hub,
         core: str = "auto",
@@ -83,6 +86,8 @@ class Replicas:
         self.markets = markets
         self.orders = KnownOrders(self.ledgers, self.markets)
         self.trouble = "starting"
+        self.is_stuck = False
+        """Whether the trouble is a ledger's log, which does not become better by itself."""
         self.positions: dict[str, int] = {}
         self.lag = 0
         self.is_alone = True
@@ -91,15 +96,13 @@ class Replicas:
         """Where each ledger's log stood when it was loaded: orders done before are known to PostgreSQL only."""
         self._client = client
         self._history = history
+        self.books = BookLogs(client, history, markets, hub, self.positions, core)
         self._shards = shards
         self._inbox = inbox
         self._hub = hub
-        self._core = core
         self._ledger_logs: dict[str, Ledger] = {}
-        self._book_logs: dict[str, Market] = {}
         self._covered: set[str] = set()
-        self._shrunk: LogGap | None = None
-        self._incomplete = asyncio.Event()
+        self._shrunk: list[LogGap] = []
         self._texts: dict[str, tuple[Instrument, Texts]] = {}
         self._waiting: list[tuple[str, int, asyncio.Future[None]]] = []
         self._log = log.get()
@@ -109,26 +112,22 @@ class Replicas:
     def require(self) -> None:
         """Raises ``ApiError`` 503 while the replicas are not followed."""
         if self.trouble:
-            raise unavailable(
-                f"the exchange is not available just now ({self.trouble}); it goes on by itself, try again"
-            )
+            outlook = "somebody has to look after it" if self.is_stuck else "it goes on by itself, try again"
+            raise unavailable(f"the exchange is not available just now ({self.trouble}); {outlook}")
 
     async def wait_followed(self, timeout_s: float) -> bool:
-        """Whether the replicas are followed, be it only within ``timeout_s``."""
+        """Whether the replicas are followed, be it only within ``timeout_s``; a market that was lost just now, too."""
         end = time.monotonic() + timeout_s
-        while self.trouble:
+        while self.trouble or self.markets.is_loading:
             if time.monotonic() > end:
-                return False
+                break
             await asyncio.sleep(POLL_S)
-        return True
+        return not self.trouble
 
     def market(self, symbol: str) -> Market:
-        """A market. Raises ``ApiError``: 404 if there is none, 503 while nothing is followed."""
+        """A market. Raises ``ApiError``: 404 if there is none, 503 while it, or nothing, is followed."""
         self.require()
-        market = self.markets.get(symbol)
-        if market is None:
-            raise product_not_found()
-        return market
+        return self.markets.require(symbol)
 
     def ledger(self, account: int) -> Ledger:
         """The replica that has the account. Raises ``ApiError`` 503."""
@@ -201,7 +200,7 @@ class Replicas:
         for (stream, position), end in zip(positions.items(), ends, strict=True):
             self.lag += max(0, end - position)
             if end < position:
-                self._shrunk = LogGap(stream, position, f"not there: the log ends at {end}")
+                self._shrunk.append(LogGap(stream, position, f"not there: the log ends at {end}"))
 
     async def _end(self, stream: str) -> int:
         """The number of a log's last entry."""
@@ -221,7 +220,7 @@ class Replicas:
 
     async def follow_forever(self) -> None:
         """Load, then fold what comes; on trouble say so, and begin again where it stopped."""
-        loaded = False
+        loaded, pause_s = False, RETRY_S
         while True:
             try:
                 if loaded:
@@ -231,16 +230,18 @@ class Replicas:
                     loaded = True
                 while True:
                     await self._read()
-                    self.trouble = ""
-            except LogGap as gap:
-                self._log.warning("A log has lost what this replica needs; loading anew", error=str(gap))
-                self._drop("loading anew")
-                loaded = False
-                await asyncio.sleep(RETRY_S)
+                    self.trouble, self.is_stuck, pause_s = "", False, RETRY_S
+            except CorruptState as error:  # of a ledger: what a book's log has to say ends its own market only
+                if str(error) not in self.trouble:
+                    self._log.error("A ledger cannot be followed; loading all anew", error=str(error), exc_info=error)
+                self._drop("loading anew" if loaded else f"{error}; {LEDGER_ADVICE}")
+                self.is_stuck, loaded = not loaded, False
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, RETRY_MAX_S)
             except (RedisError, OSError) as error:
                 if not self.trouble:
                     self._log.warning("Redis is away; trying again", error=str(error))
-                self.trouble = REDIS_AWAY
+                self.trouble, self.is_stuck = REDIS_AWAY, False
                 await asyncio.sleep(RETRY_S)
 
     async def _load(self) -> None:
@@ -252,8 +253,8 @@ class Replicas:
             ledger, position = await load_ledger(self._client, shard, self._shards)
             self.ledgers[shard] = self._ledger_logs[stream] = ledger
             self.positions[stream] = self.loaded_at[stream] = position
-        for instrument in list(self.instruments.values()):
-            await self._add_market(instrument)
+        self.markets.instruments = self.instruments
+        await self.books.load_new(self.instruments)
         await self.measure()
         gc.freeze()  # what was loaded stays: the collector need not walk through it again and again
         self._log.info("Replicas loaded", instruments=len(self.markets), seconds=round(time.monotonic() - started, 3))
@@ -261,46 +262,54 @@ class Replicas:
     def _drop(self, why: str) -> None:
         """Forget everything; who followed a feed has to begin again."""
         self.trouble = why
-        self.markets.clear()
-        self._book_logs.clear()
+        self.books.forget()
         self._hub.close_all("the feed begins anew; connect again")
 
     async def _check_logs(self) -> None:
         """After Redis was away: has it still got what was read? Raises ``LogGap``."""
         await self.measure()
-        self._raise_if_shrunk()
+        self._drop_shrunk()
 
-    def _raise_if_shrunk(self) -> None:
-        if self._shrunk is not None:
-            gap, self._shrunk = self._shrunk, None
+    def _drop_shrunk(self) -> None:
+        shrunk, self._shrunk = self._shrunk, []
+        for gap in shrunk:
+            if self.positions.get(gap.stream, -1) >= gap.position:  # else it was loaded anew meanwhile
+                self._lose(gap)
+
+    def _lose(self, gap: LogGap) -> None:
+        """A log has lost what was to be read next. Raises ``gap`` if it is a ledger's."""
+        if gap.stream not in self.books:
             raise gap
-
-    async def _add_market(self, instrument: Instrument) -> None:
-        stream = keys.log(keys.instrument_tag(instrument.symbol))
-        book, position = await load_book(self._client, instrument.symbol, self._core)
-        market = Market(instrument, book, position)
-        self.markets[instrument.symbol] = self._book_logs[stream] = market
-        self.positions[stream] = position
-        self._incomplete.set()
+        self.books.drop(gap.stream, gap)
 
     async def _read(self) -> None:
-        self._raise_if_shrunk()
-        found = await read_logs(self._client, self.positions, COUNT, BLOCK_MS)
+        """A round: fold what came. Raises ``LogGap``, ``Unfoldable`` of a ledger's log, ``RedisError``."""
+        self._drop_shrunk()
+        try:
+            found = await read_logs(self._client, self.positions, COUNT, BLOCK_MS)
+        except LogGap as gap:
+            self._lose(gap)
+            return
         for stream, entries in found.items():
-            market = self._book_logs.get(stream)
-            if market is None:
-                ledger = self._ledger_logs[stream]
-                for _, payload in entries:
-                    self._follow(ledger, decode_ledger_entry(payload))
+            if stream in self.books:
+                self.books.follow(stream, entries)
             else:
-                for number, payload in entries:
-                    self._hub.publish(market, number, decode_book_entry(payload))
-            self.positions[stream] = entries[-1][0]
-        if len(self.markets) < len(self.instruments):
-            for instrument in [one for name, one in self.instruments.items() if name not in self.markets]:
-                await self._add_market(instrument)
+                self._follow_all(stream, entries)
+        if len(self.markets) + len(self.markets.broken) < len(self.instruments):
+            await self.books.load_new(self.instruments)
         if self._waiting:
             self._wake()
+
+    def _follow_all(self, stream: str, entries: list[tuple[int, bytes]]) -> None:
+        """Fold entries of a ledger's log. Raises ``Unfoldable``: then its replica is of no use any more."""
+        ledger, number = self._ledger_logs[stream], 0
+        try:
+            for at, payload in entries:
+                number = at
+                self._follow(ledger, decode_ledger_entry(payload))
+        except UNFOLDABLE as error:
+            raise Unfoldable(stream, number, error) from error
+        self.positions[stream] = number
 
     def _follow(self, ledger: Ledger, entry: LedgerEntry) -> None:
         """Fold one entry of a ledger's log, event by event: a closing order is looked at before it goes."""
@@ -317,32 +326,3 @@ class Replicas:
                     self._inbox.answer(event, amend.request_id)
         if self._hub.balances:
             self._hub.balances.tell(ledger, entry)
-
-    # --- the past ---
-
-    async def complete_forever(self) -> None:
-        """Give every market its past, as soon as PostgreSQL can tell it; following the logs does not wait for that."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PAST_RETRY_S):
-                    await self._incomplete.wait()
-            self._incomplete.clear()
-            for market in list(self.markets.values()):
-                if not market.has_past:
-                    with contextlib.suppress(ApiError, RedisError, LogGap):  # the next round tries again
-                        await self._complete(market)
-
-    async def _complete(self, market: Market) -> None:
-        """PostgreSQL's past, and from the log what PostgreSQL has not yet."""
-        position, past = await self._history.past(market.symbol, time.time_ns())
-        stream = keys.log(keys.instrument_tag(market.symbol))
-        missed: list[Trade] = []
-        while position < market.position:
-            entries = (await read_logs(self._client, {stream: position}, COUNT, 0)).get(stream)
-            if not entries:
-                return  # Redis has lost what was followed: whoever follows finds out, and loads anew
-            for _, payload in entries:
-                entry = decode_book_entry(payload)
-                missed += [trade_of(event, entry.time) for event in entry.events if isinstance(event, Match)]
-            position = entries[-1][0]
-        market.set_past(past, missed)

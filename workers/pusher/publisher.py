@@ -18,7 +18,7 @@ from shared.errors import CorruptState
 from shared.messages import FIELD
 from shared.order_id import shard_of_order
 from shared.settings import Settings
-from workers.follow import LogGap, load_book, load_ledger, read_logs
+from workers.follow import UNFOLDABLE, LogGap, load_book, load_ledger, read_logs
 from workers.ledger.orders import OpenOrder
 from workers.pusher.link import Link, pause
 from workers.pusher.replicas import BookReplica, LedgerReplica, Where
@@ -148,7 +148,7 @@ class Publisher:
                     orders += told
                 if count % _CHUNK == 0:
                     await asyncio.sleep(0)
-        except (CorruptState, msgspec.DecodeError) as error:
+        except UNFOLDABLE as error:
             self._drop(stream, error)
         else:
             self._positions[stream], self._last[stream] = entries[-1]

@@ -25,6 +25,7 @@ from workers.gateway.feed.subscriptions import (
     Subscriptions,
     read_end,
     read_wishes,
+    wants_all,
 )
 from workers.gateway.forms.json_input import decode_object, is_text
 from workers.gateway.render import account_uuid, user_uuid
@@ -114,7 +115,9 @@ class Connection:
         replicas = self._gateway.replicas
         if not await replicas.wait_followed(SUBSCRIBE_WAIT_S):
             raise FeedError(SUBSCRIBE_FAILED, f"the feed is not available just now ({replicas.trouble})")
-        topics = self._subscriptions.plan(wishes, replicas.markets, self._accounts())
+        markets = replicas.markets
+        missing = {symbol: markets.refusal(symbol) for symbol in markets.broken}
+        topics = self._subscriptions.plan(wishes, markets, self._accounts(), missing)
         if not self._count(1 + len(topics)):
             return
         self._subscriptions.add(topics)
@@ -123,6 +126,9 @@ class Connection:
         if self._caller is not None and (ids := [one for channel, one in topics if channel == BALANCE]):
             for message in standing(replicas.ledger(self._caller.account), self._caller.account, ids):
                 self._socket.send(frame(message))
+        if wants_all(wishes):
+            for sentence in missing.values():
+                self._socket.send(frame(error(SUBSCRIBE_FAILED, sentence)))
 
     def _accounts(self) -> list[str]:
         """The ids of the client's accounts."""

@@ -5,7 +5,8 @@ WEBSOCKET, at / and /ws. One JSON object a message. Whatever cannot be done is a
   {"type": "error", "message": few words, "reason": a sentence}, changes nothing, and the socket stays open; only more
   than 64 KiB in one message (1009), and more than 4 MiB left unread, 100 messages a second that are no orders, or
   5,000 pings a second (1008), close it. So does the end of the API key or session that it signed in with (1008).
-  1012: connect again.
+  1012: connect again; the gateway stops, or begins anew with what it knows of a product that you listen to. While it
+  cannot, a subscription that names the product is an error, and one of user without product_ids has the others.
   429 for the handshake: too many are open, or were opened just now; Retry-After says when to come again.
 
 Listening

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from shared.instants import iso
-from shared.instrument import Instrument
 from shared.messages import BookEntry, BookEvent, Configured, Match
 from workers.gateway.feed import book_events, messages
 from workers.gateway.feed.balances import BalanceListeners
@@ -17,7 +16,8 @@ from workers.gateway.feed.messages import Message, frame
 from workers.gateway.feed.socket import GOING_AWAY, FeedSocket
 from workers.gateway.feed.subscriptions import BALANCE, Topic
 from workers.gateway.market import Level, Market
-from workers.gateway.products import currency_answers, product_answers
+from workers.gateway.markets import Markets
+from workers.gateway.products import currency_answers
 
 HEARTBEAT_S = 1.0
 LEVEL2_BATCH_S = 0.05
@@ -42,7 +42,7 @@ class Listeners:
 class Hub:
     """All subscriptions of this process."""
 
-    def __init__(self, markets: Mapping[str, Market]) -> None:
+    def __init__(self, markets: Markets) -> None:
         self._markets = markets
         self._products: dict[str, Listeners] = {}
         self.balances = BalanceListeners()
@@ -82,12 +82,20 @@ class Hub:
 
     def close_all(self, reason: str) -> None:
         """End every conversation: what was told no longer leads on to what will be."""
-        for listeners in self._products.values():
+        for product in self._products:
+            self.close_product(product, reason)
+        for listener in self.balances:
+            listener.close(GOING_AWAY, reason)
+
+    def close_product(self, product: str, reason: str) -> None:
+        """End the conversations that are about a product (among others). What waits to be told of it is not told."""
+        listeners = self._products.get(product)
+        if listeners is not None:
+            listeners.touched.clear()
+            listeners.ticker_due = False
             for channel in listeners.by_channel.values():
                 for listener in channel:
                     listener.close(GOING_AWAY, reason)
-        for listener in self.balances:
-            listener.close(GOING_AWAY, reason)
 
     def _opening(self, channel: str, product: str) -> list[Message]:
         """What a new subscriber is told first."""
@@ -106,7 +114,10 @@ class Hub:
     # --- what the books do ---
 
     def publish(self, market: Market, number: int, entry: BookEntry) -> None:
-        """Fold one entry of a book's log and tell its listeners."""
+        """Fold one entry of a book's log and tell its listeners.
+
+        What an entry raises that cannot be followed leaves the market half changed, and told: drop it, and close them.
+        """
         listeners = self._products.get(market.symbol)
         if listeners is None:
             market.follow(number, entry)
@@ -187,9 +198,9 @@ class Hub:
             _send(listeners.of("status"), self._status())
 
     def _status(self) -> Message:
-        instruments: list[Instrument] = [market.instrument for market in self._markets.values()]
+        instruments = self._markets.listed()
         scales = {one.base: one.base_scale for one in instruments} | {one.quote: one.quote_scale for one in instruments}
-        return {"type": "status", "products": product_answers(instruments), "currencies": currency_answers(scales)}
+        return {"type": "status", "products": self._markets.products(), "currencies": currency_answers(scales)}
 
 
 async def _every(pause_s: float, act: Callable[[], None]) -> None:

@@ -3,7 +3,8 @@
 A request names channels as strings, as objects with their own product_ids, both mixed, or not at all (``full``).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -23,6 +24,7 @@ TOPICS_MAX = 1000
 SUBSCRIBE_FAILED = "Failed to subscribe"
 AUTHENTICATION_FAILED = "Authentication Failed"
 INVALID = "Invalid message"
+NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 
 Topic = tuple[str, str]
 """A channel and a product ("" for a channel without), or ``balance`` and an account's id ("": all of one's own)."""
@@ -87,6 +89,11 @@ def _ids(value: object, name: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(value))
 
 
+def wants_all(wishes: list[Wish]) -> bool:
+    """Whether a channel is wished for that has all products if none are named."""
+    return any(wish.channel == "user" and wish.products is None for wish in wishes)
+
+
 class Subscriptions:
     """What one connection has subscribed to, in the order in which it asked."""
 
@@ -99,10 +106,18 @@ class Subscriptions:
     def __iter__(self) -> Iterator[Topic]:
         return iter(list(self._topics))
 
-    def plan(self, wishes: list[Wish], known: Collection[str], accounts: Collection[str] = ()) -> list[Topic]:
+    def plan(
+        self,
+        wishes: list[Wish],
+        known: Collection[str],
+        accounts: Collection[str] = (),
+        missing: Mapping[str, str] = NOTHING_MISSING,
+    ) -> list[Topic]:
         """The topics that are new. Raises ``FeedError`` if any wish cannot be met; then nothing is new.
 
-        ``accounts`` are the ids of the client's own. Every wish is looked at once, however often it is repeated.
+        ``accounts`` are the ids of the client's own, ``missing`` products that are not ``known`` now, each with a
+        sentence. Who wishes for all products gets those that are known. Every wish is looked at once, however often it
+        is repeated.
         """
         wanted: dict[Topic, None] = {}
         for wish in dict.fromkeys(wishes):
@@ -119,7 +134,9 @@ class Subscriptions:
                 products = tuple(known)
             for product in products:
                 if product not in known:
-                    raise FeedError(SUBSCRIBE_FAILED, f'"{product[:40]}" is not a valid product')
+                    raise FeedError(
+                        SUBSCRIBE_FAILED, missing.get(product) or f'"{product[:40]}" is not a valid product'
+                    )
                 wanted[wish.channel, product] = None
         new = [topic for topic in wanted if topic not in self._topics]
         if len(self._topics) + len(new) > TOPICS_MAX:

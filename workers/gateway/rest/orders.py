@@ -31,14 +31,15 @@ from workers.gateway.rest.query import (
 )
 
 _STATUSES = {
-    "open": frozenset({"open"}),
-    "pending": frozenset({"pending"}),
-    "active": frozenset({"active"}),
-    "received": frozenset({"pending"}),
+    "open": frozenset({"open", "unknown"}),
+    "pending": frozenset({"pending", "unknown"}),
+    "active": frozenset({"active", "unknown"}),
+    "received": frozenset({"pending", "unknown"}),
     "done": frozenset({"done"}),
     "settled": frozenset({"done"}),
-    "all": frozenset({"open", "pending", "active", "done"}),
+    "all": frozenset({"open", "pending", "active", "done", "unknown"}),
 }
+"""What is asked for, and what is answered: an order that may be it must not be missing."""
 _TAGS = ["orders"]
 _SIGNED: list[dict[str, list[str]]] = [{"key": []}]
 AnyRequest = Request[Any, Any, Any]

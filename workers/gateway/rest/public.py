@@ -20,8 +20,6 @@ from workers.gateway.products import (
     Product,
     currency_answer,
     currency_answers,
-    product_answer,
-    product_answers,
 )
 from workers.gateway.render import Texts
 from workers.gateway.rest.answers import (
@@ -70,18 +68,19 @@ async def currency(gateway: Gateway, currency_id: str) -> Currency:
 async def products(gateway: Gateway) -> list[Product]:
     """All products."""
     gateway.replicas.require()
-    return product_answers(market.instrument for market in gateway.replicas.markets.values())
+    return gateway.replicas.markets.products()
 
 
 @get("/products/{product_id:str}", tags=_TAGS)
 async def product(gateway: Gateway, product_id: str) -> Product:
     """One product: its steps, its limits, and whether it is traded just now."""
-    return product_answer(gateway.replicas.market(product_id).instrument)
+    gateway.replicas.require()
+    return gateway.replicas.markets.product(product_id)
 
 
 @get("/products/spark-lines", tags=_TAGS)
 async def spark_lines(gateway: Gateway) -> Response[dict[str, list[list[float]]]]:
-    """The hourly candles of the last 24 hours of every product, newest first."""
+    """The hourly candles of the last 24 hours of every product that is available, newest first."""
     gateway.replicas.require()
     now_ns, span_ns = time.time_ns(), HOUR_S * SECOND_NS
     start_ns = now_ns - SPARK_HOURS * span_ns

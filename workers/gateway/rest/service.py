@@ -28,7 +28,10 @@ class Health(msgspec.Struct):
 
 @get("/health", tags=_TAGS)
 async def health(gateway: Gateway) -> Response[Health]:
-    """200 if orders, market data and history are all answered; else 503 and what is missing."""
+    """200 if orders, market data and history are all answered; else 503 and what is missing.
+
+    A product that is not available is told with 200, and impaired: the others are.
+    """
     reasons = [trouble for trouble in (gateway.replicas.trouble, gateway.backpressure.trouble) if trouble]
     try:
         await gateway.history.ping()
@@ -36,9 +39,11 @@ async def health(gateway: Gateway) -> Response[Health]:
         reasons.append("PostgreSQL is away: older orders, fills, candles and statements are not answered")
     if gateway.replicas.lag > LAG_MAX:
         reasons.append(f"market data and balances are {gateway.replicas.lag} log entries behind")
-    word = "ok" if not reasons else "impaired"
-    found = Health(word, reasons, gateway.number, len(gateway.replicas.markets), time.time_ns())
-    return Response(found, status_code=503 if reasons else 200)
+    status_code, markets = 503 if reasons else 200, gateway.replicas.markets
+    if markets.trouble:
+        reasons.append(markets.trouble)
+    found = Health("impaired" if reasons else "ok", reasons, gateway.number, len(markets), time.time_ns())
+    return Response(found, status_code=status_code)
 
 
 @get("/metrics", tags=_TAGS, media_type=MediaType.TEXT)
