@@ -162,17 +162,18 @@ class Observer:
         found = await self._try(pipe.execute()) or []
         return {name: newest[0][0] for name, newest in zip(names, found, strict=False) if newest}
 
-    async def are_read(self, places: Iterable["Place"], ends: Mapping[str, bytes]) -> bool:
-        """Whether who reads there has read up to ``ends`` (True too if Redis is away)."""
+    async def unread(self, places: Iterable["Place"], ends: Mapping[str, bytes]) -> list["Place"]:
+        """Where the reader has not come to ``ends`` yet (nowhere, if Redis is away)."""
         awaited = [one for one in places if one.stream in ends]
         pipe = self._client.pipeline(transaction=False)
         for one in awaited:
             pipe.hget(one.key, one.field)
         found = await self._try(pipe.execute()) or []
-        return all(
-            position is not None and entry_order(position) >= entry_order(ends[one.stream])
+        return [
+            one
             for one, position in zip(awaited, found, strict=False)
-        )
+            if position is None or entry_order(position) < entry_order(ends[one.stream])
+        ]
 
     async def close(self) -> None:
         """Leave no trace: our view, our lease, our connections."""

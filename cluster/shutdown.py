@@ -2,7 +2,7 @@
 
 Who brings in orders stops first, then who decides them, once they have read what was sent to them until then, then the
 pusher, once PostgreSQL has it, and the servers last. What other hosts bring in meanwhile holds nothing up: they go on
-with it. Every wait is bounded; a second signal cuts them all short.
+with it. Every wait is bounded, and what one was in vain for no other waits for; a second signal cuts them all short.
 """
 
 import asyncio
@@ -27,6 +27,8 @@ class Shutdown:
         self._observer = observer
         self._drain_s = settings.drain_ms / 1000
         self._is_hurried = is_hurried
+        self._given_up: set[str] = set()
+        """Tags whose streams somebody cannot read any further."""
 
     async def stop_workers(self) -> None:
         """Drain and stop all workers."""
@@ -37,25 +39,27 @@ class Shutdown:
         books = [(symbol, keys.instrument_tag(symbol)) for symbol in symbols]
         await self._stop(fronts, self._drain_s)
         for places in (
-            [read_by(ledger, keys.inbox(shard)) for shard, ledger in ledgers],
-            [read_by(book, keys.outbox(shard, symbol)) for shard, _ in ledgers for symbol, book in books],
-            [read_by(ledger, keys.log(book)) for _, ledger in ledgers for _, book in books],
+            {read_by(ledger, keys.inbox(shard)): ledger for shard, ledger in ledgers},
+            {read_by(book, keys.outbox(shard, symbol)): book for shard, _ in ledgers for symbol, book in books},
+            {read_by(ledger, keys.log(book)): book for _, ledger in ledgers for _, book in books},
         ):
             await self._wait_until_read(places)
         await self._stop(machines, self._drain_s)
         if recorders:
-            await self._wait_until_read([recorded(tag) for _, tag in (*ledgers, *books)])
+            await self._wait_until_read({recorded(tag): tag for _, tag in (*ledgers, *books)})
         await self._stop(recorders, self._drain_s)
 
     async def stop_servers(self) -> None:
         """Stop the embedded servers; nobody uses them any more."""
         await self._stop([name for name in SERVERS if name in self._roster.runs], SERVER_STOP_S)
 
-    async def _wait_until_read(self, places: list[Place]) -> None:
-        """Wait until what is there now has been read."""
-        ends, end = await self._observer.ends(one.stream for one in places), time.monotonic() + self._drain_s
-        while not await self._observer.are_read(places, ends):
+    async def _wait_until_read(self, places: dict[Place, str]) -> None:
+        """Wait until what is there now has been read. ``places``: each with the tag it concerns."""
+        awaited = [place for place, tag in places.items() if tag not in self._given_up]
+        ends, end = await self._observer.ends(one.stream for one in awaited), time.monotonic() + self._drain_s
+        while unread := await self._observer.unread(awaited, ends):
             if time.monotonic() > end or self._is_hurried():
+                self._given_up |= {places[one] for one in unread}
                 return
             await asyncio.sleep(POLL_S)
 

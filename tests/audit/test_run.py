@@ -92,6 +92,17 @@ def test_a_good_cluster_has_no_violation(traded):
     assert report.checked["priority"] > 20
 
 
+def test_an_entry_that_no_owner_wrote_is_a_violation(traded):
+    """The log is right up to where its owner wrote it: nobody can go on behind that, and the audit says who and why."""
+    log, book = keys.log(keys.instrument_tag("BTC-USD")), keys.instrument_tag("BTC-USD")
+    while not all(_has_read(traded, book, keys.outbox(shard, "BTC-USD")) for shard in range(2)):
+        time.sleep(0.05)
+    length = int(traded.client.hget(keys.meta(book), "length"))
+    traded.client.xadd(log, {"d": "{}"}, id=f"{length + 1}-0")
+    [found] = audit(traded.settings).violations
+    assert str(found).startswith(f"ENTRIES: {log}: has an entry {length + 1}-0, its owner has written {length}")
+
+
 WRONG_ROWS = [
     ("UPDATE orders SET filled = filled + 1 WHERE order_id = (SELECT min(order_id) FROM orders)", "orders: order"),
     ("UPDATE orders SET done_reason = 'filled' WHERE done_reason = 'canceled'", "orders: order"),
@@ -161,7 +172,7 @@ def test_it_audits_a_cluster_with_everything(redis_url, database_url):
         for shard, requests in Features(4, 900, 2).requests().items():
             for payload in requests:
                 exchange.client.xadd(keys.inbox(shard), {"d": _in_our_time(payload)})
-        while not all(_has_read_all(exchange, shard) for shard in range(2)):
+        while not all(_has_read(exchange, keys.shard_tag(shard), keys.inbox(shard)) for shard in range(2)):
             time.sleep(0.1)
         report = audit(exchange.settings)
     assert (report.violations, report.notes) == ([], [])
@@ -169,11 +180,10 @@ def test_it_audits_a_cluster_with_everything(redis_url, database_url):
     assert {name: report.checked[name] for name in asked if report.checked[name] < 10} == {}
 
 
-def _has_read_all(exchange: Exchange, shard: int) -> bool:
-    """Whether a ledger has handled its whole inbox."""
-    inbox = keys.inbox(shard)
-    [[newest, _]] = exchange.client.xrevrange(inbox, count=1)
-    return bool(exchange.client.hget(keys.meta(keys.shard_tag(shard)), f"at:{inbox}") == newest)
+def _has_read(exchange: Exchange, tag: str, stream: str) -> bool:
+    """Whether a tag's owner has handled the whole of a stream."""
+    [[newest, _]] = exchange.client.xrevrange(stream, count=1)
+    return bool(exchange.client.hget(keys.meta(tag), f"at:{stream}") == newest)
 
 
 def _in_our_time(payload: bytes) -> bytes:

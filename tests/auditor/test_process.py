@@ -223,6 +223,24 @@ def test_a_log_that_begins_late_is_followed_from_its_snapshot(ground):
     assert on.client.hgetall(keys.FINDINGS) == {}
 
 
+def test_an_entry_that_no_owner_wrote_is_told_until_it_is_gone(ground):
+    """It halts nothing: its owner stops before it by itself."""
+    live = made("plain", 2, 1)
+    middle, _ = halves(live)
+    on, log = ground(live), keys.log("{i:BTC-USD}")
+    on.grow(middle)
+    with on.audited():
+        on.wait_followed()
+        length = on.lengths["{i:BTC-USD}"]
+        on.client.xadd(log, {FIELD: b"{}"}, id=f"{length + 1}-0")
+        says = f"{log} has an entry {length + 1}-0, its owner has written {length}: somebody else wrote there".encode()
+        on.wait(lambda: says in (on.client.get(keys.beat("auditor")) or b""))
+        on.client.delete(log)
+        on.client.xgroup_create(log, "none", id="0-0", mkstream=True)
+        on.wait(lambda: says not in (on.client.get(keys.beat("auditor")) or b""))
+    assert on.modes() == dict.fromkeys(SYMBOLS, "online")
+
+
 def test_a_log_of_which_the_beginning_is_lost_is_said_and_not_followed(ground, monkeypatch):
     """No snapshot leads to its first entry: it says so in its beat, and begins as soon as there is one."""
     live = made("plain", 2, 1)

@@ -276,17 +276,22 @@ def test_a_postgresql_without_its_rows_holds_the_logs(redis_url, database_url):
 
 
 def test_an_entry_that_makes_no_sense_halts_this_log_only(redis_url, database_url):
-    """An entry that cannot be read is named, and not skipped."""
+    """An entry that cannot be read is named, and not skipped; what stands before it in the same batch is written."""
     market = Market(redis_url)
+    good = 0
 
     def write_rubbish():
+        nonlocal good
+        market.trade(20)
+        good = market.lengths[BOOK] + sum(tag == BOOK for tag, _ in market.pending)
         market.pending.append((BOOK, b'{"source": 1}'))
         market.trade(20)
         market.write()
 
     halted = halted_after(redis_url, database_url, market, write_rubbish)
     assert list(halted) == [BOOK]
-    assert "cannot be written" in halted[BOOK]
+    assert f"{keys.log(BOOK)}: entry {good + 1}-0 cannot be followed" in halted[BOOK]
+    assert position(database_url, BOOK) == good
     assert position(database_url, OTHER_BOOK) == market.lengths[OTHER_BOOK]
 
 

@@ -18,11 +18,21 @@ class Trimmed(Unavailable):
 
 
 class Cut:
-    """Where all machines stand at one instant, and the positions of their snapshots."""
+    """Where all machines stand at one instant, the positions of their snapshots, and the last entry of each log."""
 
-    def __init__(self, standings: dict[str, Standing], snapshots: dict[str, list[int]]) -> None:
+    def __init__(self, standings: dict[str, Standing], snapshots: dict[str, list[int]], ends: dict[str, bytes]) -> None:
         self.standings = standings
         self.snapshots = snapshots
+        self._ends = ends
+
+    def foreign(self) -> dict[str, str]:
+        """Logs with entries that their owner has not written, and what to say of each. No owner gets past them."""
+        return {
+            keys.log(tag): f"has an entry {end.decode()}, its owner has written {self.standings[tag].length}: "
+            "somebody else wrote there"
+            for tag, end in self._ends.items()
+            if number_of(end) > self.standings[tag].length
+        }
 
 
 class Feed:
@@ -74,7 +84,11 @@ class RedisLogs:
 
     def standings(self) -> dict[str, Standing]:
         """Where every machine stands, at one instant."""
-        return self._cut()[1].standings
+        return self.known().standings
+
+    def known(self) -> Cut:
+        """All that is known of ``symbols`` and the shards at one instant."""
+        return self._cut()[1]
 
     def cut(self) -> Cut:
         """The same with the instruments there are at that instant, new ones included."""
@@ -91,10 +105,12 @@ class RedisLogs:
         for tag in tags:
             pipe.hgetall(keys.meta(tag))
             pipe.hkeys(keys.snapshot(tag))
+            pipe.xrevrange(keys.log(tag), count=1)
         listed, *answers = pipe.execute()
         return {name.decode() for name in listed}, Cut(
-            {tag: read_standing(fields) for tag, fields in zip(tags, answers[::2], strict=True)},
-            {tag: sorted(map(int, found), reverse=True) for tag, found in zip(tags, answers[1::2], strict=True)},
+            {tag: read_standing(fields) for tag, fields in zip(tags, answers[::3], strict=True)},
+            {tag: sorted(map(int, found), reverse=True) for tag, found in zip(tags, answers[1::3], strict=True)},
+            {tag: found[0][0] for tag, found in zip(tags, answers[2::3], strict=True) if found},
         )
 
     def view(self, tag: str, standing: Standing, findings: Findings) -> tuple[LogView, Snapshot | None]:

@@ -84,7 +84,10 @@ def _check_all(
 ) -> None:
     settlement = SettlementChecks(findings)
     history = History(findings, settlement)
-    standings = redis.standings()
+    cut = redis.known()
+    standings = cut.standings
+    for name, why in cut.foreign().items():
+        findings.violate(Invariant.ENTRIES, name, why)
     for shard in range(redis.shards):
         tag = keys.shard_tag(shard)
         log, begin = redis.view(tag, standings[tag], findings)

@@ -65,6 +65,7 @@ class Auditor:
         self._broken: dict[str, int] = {}
         """Machines that cannot be followed up to this entry: they need a snapshot from behind it."""
         self._doubted: set[str] = set()
+        self._foreign: list[str] = []
         """Places of findings that no journal has shown again."""
         self._feeds: dict[str, Feed] = {}
         self._logs: RedisLogs | None = None
@@ -137,7 +138,8 @@ class Auditor:
             self._upkeep()
             self._store.renew(0, LOADING_S)
             self._add(watch, tag, self._start(logs, tag, standing.length))
-        self._state, self._error = "running", ""
+        self._state = "running"
+        self._tell_halts()
         self._log.info("following", logs=len(watch.machines), seconds=round(time.monotonic() - started, 3))
         return watch
 
@@ -180,6 +182,7 @@ class Auditor:
         """Follow up to where all stand now. Answers the watch to go on with; ``None``: begin anew."""
         assert self._logs is not None
         cut = self._logs.cut()
+        self._tell_foreign(cut)
         if not self._take_in(watch, cut):
             return None
         before = watch.count
@@ -198,6 +201,15 @@ class Auditor:
             self._tell_halts()
             time.sleep(POLL_S)
         return watch
+
+    def _tell_foreign(self, cut: Cut) -> None:
+        """Nobody gets past such an entry, so there is nothing to halt."""
+        found = [f"{log} {why}" for log, why in cut.foreign().items()]
+        if found != self._foreign:
+            self._foreign = found
+            for one in found:
+                self._log.error("a log is not its owner's", finding=one)
+            self._tell_halts()
 
     def _is_over(self) -> bool:
         """Told to stop, and given the time to follow what there was."""
@@ -320,7 +332,9 @@ class Auditor:
 
     def _tell_halts(self) -> None:
         """What is still halted for a finding stands in ``status``."""
-        held = [str(one) for tag, one in self._records.items() if not halting.open_symbols(self._client, tag)]
+        held = self._foreign + [
+            str(one) for tag, one in self._records.items() if not halting.open_symbols(self._client, tag)
+        ]
         if self._doubted:
             held.append(f"found, but shown again by no journal: {', '.join(sorted(self._doubted))}; see its log")
         self._error = "; ".join(held)

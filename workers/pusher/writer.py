@@ -15,7 +15,6 @@ Laws of this file:
 import asyncio
 from typing import Any
 
-import msgspec
 from redis.exceptions import RedisError
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,12 +22,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import keys, log
 from shared.chain import advance
-from shared.errors import CorruptState
 from shared.messages import decode_book_entry, decode_ledger_entry
 from shared.order_id import SHARD_BITS
 from shared.schema import instruments, positions
 from shared.settings import Settings
-from workers.follow import LogGap, read_logs
+from workers.follow import LogGap, Unfoldable, read_logs
+from workers.handler import UNFOLDABLE
 from workers.pusher import statements
 from workers.pusher.book_changes import BookChanges
 from workers.pusher.causal import Entry, book_entry, ledger_entry, writable
@@ -252,29 +251,22 @@ class Writer:
     ) -> tuple[list[PositionRow], LedgerChanges, BookChanges]:
         """What the entries that may be written change, and the positions after them.
 
-        A log that makes no sense is left out, and nobody waits for it.
+        A log is written up to what makes no sense in it, and nobody waits for the rest.
         """
-        decoded: dict[str, list[Entry]] = {}
-        for tag, entries in found.items():
-            try:
-                decoded[tag] = await self._decode(tag, entries)
-            except msgspec.DecodeError as error:
-                halted[tag] = _senseless(tag, entries, error)
+        decoded = {tag: await self._decode(tag, entries, halted) for tag, entries in found.items()}
         while True:
             ledger, book, batch = LedgerChanges(), BookChanges(), []
             reached, accepted = self._known(halted)
             for tag, count in writable(decoded, reached, accepted).items():
-                try:
-                    await self._fold_log(tag, decoded[tag][:count], ledger, book)
-                except CorruptState as error:
-                    halted[tag] = _senseless(tag, found[tag], error)
+                sane = await self._fold_log(tag, decoded[tag][:count], ledger, book, halted)
+                if sane < count:
+                    decoded[tag] = decoded[tag][:sane]
                     break
                 if count:
                     batch.append(self._advanced(tag, found[tag][:count]))
                     self._accepting[tag] = max(one.accepts for one in decoded[tag][:count])
             else:
                 return batch, ledger, book
-            del decoded[tag]
 
     def _known(self, halted: dict[str, str]) -> tuple[dict[str, int], dict[str, int]]:
         """How far PostgreSQL is in the books' logs, and in each shard's orders; of those that go on."""
@@ -282,26 +274,39 @@ class Writer:
         reached = {tag: self._position(tag).length for tag in self._symbols if tag not in halted}
         return reached, {tag: self._accepted.get(tag, 0) for tag in self._shards if tag not in halted}
 
-    async def _decode(self, tag: str, entries: Entries) -> list[Entry]:
-        is_book, result = tag in self._symbols, []
+    async def _decode(self, tag: str, entries: Entries, halted: dict[str, str]) -> list[Entry]:
+        """The entries up to the first that cannot be read."""
+        is_book, result = tag in self._symbols, list[Entry]()
         for count, (number, payload) in enumerate(entries):
-            if is_book:
-                result.append(book_entry(number, decode_book_entry(payload)))
-            else:
-                result.append(ledger_entry(number, decode_ledger_entry(payload)))
+            try:
+                if is_book:
+                    result.append(book_entry(number, decode_book_entry(payload)))
+                else:
+                    result.append(ledger_entry(number, decode_ledger_entry(payload)))
+            except UNFOLDABLE as error:
+                halted[tag] = str(Unfoldable(keys.log(tag), number, error))
+                break
             if count % _CHUNK == 0:
                 await asyncio.sleep(0)
         return result
 
-    async def _fold_log(self, tag: str, entries: list[Entry], ledger: LedgerChanges, book: BookChanges) -> None:
+    async def _fold_log(
+        self, tag: str, entries: list[Entry], ledger: LedgerChanges, book: BookChanges, halted: dict[str, str]
+    ) -> int:
+        """How many of the entries make sense."""
         shard, symbol = self._shards.get(tag, 0), self._symbols.get(tag)
         for count, entry in enumerate(entries):
-            if symbol:
-                book.add(symbol, entry.message)
-            else:
-                ledger.add(shard, entry.number, entry.message)
+            try:
+                if symbol:
+                    book.add(symbol, entry.message)
+                else:
+                    ledger.add(shard, entry.number, entry.message)
+            except UNFOLDABLE as error:
+                halted[tag] = str(Unfoldable(keys.log(tag), entry.number, error))
+                return count
             if count % _CHUNK == 0:
                 await asyncio.sleep(0)
+        return len(entries)
 
     def _advanced(self, tag: str, entries: Entries) -> PositionRow:
         have = self._position(tag)
@@ -346,7 +351,3 @@ def _diverged(tag: str, length: int) -> str:
         f"{keys.log(tag)}: PostgreSQL has followed another log up to {length:,} (their hashes differ); "
         'run "matchbox recover"'
     )
-
-
-def _senseless(tag: str, entries: Entries, error: Exception) -> str:
-    return f"{keys.log(tag)}: an entry after {entries[0][0] - 1:,} cannot be written: {error}"
