@@ -44,21 +44,24 @@ class Child:
         self.log = log
         self.started_at = time.monotonic()
         self.is_closed = False
+        self._code: int | None = None
         self.process = _CONTEXT.Process(
             target=_live, args=(module, list(arguments), dict(environment), str(log), constants or {}, first),
             daemon=True,
         )  # fmt: skip
         self.process.start()
 
-    @property
-    def pid(self) -> int:
-        """Its pid."""
         assert self.process.pid is not None
-        return self.process.pid
+        self.pid = self.process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """With which it has ended, -9 if kill -9 did it; ``None`` as long as it lives."""
+        return self._code if self.is_closed else self.process.exitcode
 
     def has_ended(self) -> bool:
         """Whether it is gone."""
-        return self.process.exitcode is not None
+        return self.exit_code is not None
 
     def send_signal(self, number: int) -> None:
         """A signal from outside, if it still lives."""
@@ -66,9 +69,10 @@ class Child:
             os.kill(self.pid, number)
 
     def wait(self, timeout_s: float) -> int:
-        """Its exit code, -9 if kill -9 ended it. Raises ``TimeoutError`` if it lives on; then it is killed."""
-        self.process.join(timeout_s)
-        code = self.process.exitcode
+        """Its exit code. Raises ``TimeoutError`` if it lives on; then it is killed."""
+        if not self.is_closed:
+            self.process.join(timeout_s)
+        code = self.exit_code
         self.end()
         if code is None:
             raise TimeoutError(f"process {self.log.stem} did not end within {timeout_s:g} s; it was killed")
@@ -83,6 +87,7 @@ class Child:
 
     def close(self) -> None:
         """Let go of a process that has ended."""
+        self._code = self.process.exitcode
         self.is_closed = True
         self.process.close()
 

@@ -18,23 +18,17 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from shared import keys
 from shared.errors import CorruptState
 from shared.messages import decode_book_entry, decode_ledger_entry
 from workers.engine.book import OrderBook
 from workers.engine.core import order_book
+from workers.handler import UNFOLDABLE
 from workers.ledger.ledger import Ledger
 from workers.store import Snapshot, read_snapshots
 
 _CHUNK = 250
 """Entries folded before other tasks of the loop get their turn."""
-UNFOLDABLE = (
-    CorruptState, msgspec.MsgspecError, AssertionError, LookupError, AttributeError, TypeError, ValueError,
-    ArithmeticError,
-)  # fmt: skip
-"""What decoders and machines say to an entry that is none, or does not follow on the state before."""
 
 
 class Unfoldable(CorruptState):

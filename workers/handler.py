@@ -2,8 +2,16 @@
 
 from typing import Protocol
 
+import msgspec
+
 from shared.errors import CorruptState
 from workers.store import Entries
+
+UNFOLDABLE = (
+    CorruptState, msgspec.MsgspecError, AssertionError, LookupError, AttributeError, TypeError, ValueError,
+    ArithmeticError,
+)  # fmt: skip
+"""What decoders and machines say to an entry that is none, or does not follow on the state before."""
 
 
 class Batch:

@@ -23,6 +23,7 @@ from workers.auditor.places import entry_of, shard_of, symbol_of, tag_of
 from workers.engine.book import OrderBook
 from workers.engine.core import order_book
 from workers.engine.digest import digest as book_digest
+from workers.handler import UNFOLDABLE
 from workers.ledger.digest import digest as ledger_digest
 from workers.ledger.ledger import Ledger
 from workers.store import Snapshot, Standing
@@ -30,8 +31,6 @@ from workers.store import Snapshot, Standing
 FOREVER = 1 << 62
 DIGESTS_KEPT = 200
 """Digests of each owner that are remembered, to be told again by a journal."""
-UNFOLDABLE = (CorruptState, AssertionError, KeyError)
-"""What a machine says to an entry that does not follow on its state."""
 
 Machine = OrderBook | Ledger
 Payloads = Iterator[tuple[bytes, bytes]]

@@ -15,12 +15,13 @@ from redis.exceptions import RedisError
 from shared import keys, log
 from shared.errors import CorruptState
 from shared.messages import Match, decode_book_entry
-from workers.follow import UNFOLDABLE, LogGap, Unfoldable, load_book, read_logs
+from workers.follow import LogGap, Unfoldable, load_book, read_logs
 from workers.gateway.errors import ApiError
 from workers.gateway.feed.hub import Hub
 from workers.gateway.history import History
 from workers.gateway.market import Market, Trade, trade_of
 from workers.gateway.markets import Broken, Markets
+from workers.handler import UNFOLDABLE
 
 COUNT = 200
 """Entries of each log a round: little enough that requests never wait long for their turn."""

@@ -29,7 +29,7 @@ from shared.messages import (
     Transferred,
     decode_ledger_entry,
 )
-from workers.follow import UNFOLDABLE, LogGap, Unfoldable, load_ledger, read_logs
+from workers.follow import LogGap, Unfoldable, load_ledger, read_logs
 from workers.gateway.book_logs import COUNT, BookLogs
 from workers.gateway.errors import unavailable
 from workers.gateway.feed.hub import Hub
@@ -39,6 +39,7 @@ from workers.gateway.known_orders import KnownOrders
 from workers.gateway.market import Market
 from workers.gateway.markets import Markets
 from workers.gateway.render import Texts
+from workers.handler import UNFOLDABLE
 from workers.ledger.ledger import Ledger
 
 BLOCK_MS = 250

@@ -19,14 +19,11 @@ from shared.messages import (
     encode,
 )
 from shared.settings import Settings
-from workers.handler import Batch, BrokenSource
+from workers.handler import UNFOLDABLE, Batch, BrokenSource
 from workers.ledger.digest import digest
 from workers.ledger.ledger import Ledger, Limits
 from workers.ledger.listing import Sent
 from workers.store import Entries
-
-UNSETTLED = (msgspec.MsgspecError, CorruptState, LookupError, AssertionError)
-"""What settling an entry raises that no book can have written. The accounts assert that nothing becomes negative."""
 
 
 class _Unreadable(InvalidInput):
@@ -76,8 +73,8 @@ class LedgerHandler:
             origin = f"{source} {entry_id.decode()}"
             try:
                 events = self.ledger.settle(symbol, decode_book_entry(payload), now)
-            except UNSETTLED as error:
-                why = f"{error!r}" if isinstance(error, LookupError | AssertionError) else f"{error}"
+            except UNFOLDABLE as error:
+                why = str(error) if isinstance(error, CorruptState) else f"{type(error).__name__}: {error}"
                 raise BrokenSource(source, f"{self.tag}: entry {origin}: {why}") from error
             if events:
                 self._last = events

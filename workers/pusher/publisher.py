@@ -18,7 +18,8 @@ from shared.errors import CorruptState
 from shared.messages import FIELD
 from shared.order_id import shard_of_order
 from shared.settings import Settings
-from workers.follow import UNFOLDABLE, LogGap, load_book, load_ledger, read_logs
+from workers.follow import LogGap, load_book, load_ledger, read_logs
+from workers.handler import UNFOLDABLE
 from workers.ledger.orders import OpenOrder
 from workers.pusher.link import Link, pause
 from workers.pusher.replicas import BookReplica, LedgerReplica, Where

@@ -27,7 +27,8 @@ from shared.messages import decode_book_entry, decode_ledger_entry
 from shared.order_id import SHARD_BITS
 from shared.schema import instruments, positions
 from shared.settings import Settings
-from workers.follow import UNFOLDABLE, LogGap, Unfoldable, numbered
+from workers.follow import LogGap, Unfoldable, numbered
+from workers.handler import UNFOLDABLE
 from workers.pusher import statements
 from workers.pusher.book_changes import BookChanges
 from workers.pusher.causal import Entry, book_entry, ledger_entry, writable
