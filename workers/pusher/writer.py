@@ -15,13 +15,14 @@ Laws of this file:
 import asyncio
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from sqlalchemy import select, text
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import keys, log
 from shared.chain import advance
+from shared.connections import is_other_type
 from shared.errors import first_line
 from shared.messages import decode_book_entry, decode_ledger_entry
 from shared.order_id import SHARD_BITS
@@ -228,7 +229,7 @@ class Writer:
             pipe.execute_command(b"XRANGE", keys.log(tag), f"{first}-0", f"{length}-0", "COUNT", count)
         found: dict[str, Entries] = {}
         for tag, answer in zip(behind, await pipe.execute(raise_on_error=False), strict=True):
-            if isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer):
+            if isinstance(answer, RedisError) and is_other_type(answer):
                 halted[tag] = f"{keys.log(tag)}: is no log any more ({answer}); {RECOVER}"
             elif isinstance(answer, RedisError):
                 raise answer
