@@ -11,7 +11,6 @@ from shared.connections import BLOCK_MS
 from shared.errors import MatchboxError, Unavailable
 from shared.messages import FIELD, LedgerEvent, Rejected, Request, decode_ledger_entry, encode
 
-
 COUNT = 500
 
 
@@ -63,7 +62,7 @@ class Submitter:
         return newest[0][0] if newest else b"0-0"
 
     def _answer_of(self, request: Request, shard: int, position: bytes, end: float, timeout_s: float) -> LedgerEvent:
-        """The shard's answer, looked for after ``position``: until ``end`` (``time.monotonic``), and in all that is there."""
+        """The shard's answer, looked for after ``position``: until ``end``, and in all that is there."""
         log = keys.log(keys.shard_tag(shard))
         while True:
             block_ms = max(1, min(BLOCK_MS, int((end - time.monotonic()) * 1000)))
