@@ -28,7 +28,7 @@ _PR_SET_PDEATHSIG = 1
 class Child:
     """A process of the nursery: ``python -m MODULE ARGUMENTS``, whose output goes to the end of ``log``.
 
-    ``first`` runs in it before its module does.
+    ``errors``: where its stderr goes, if not there. ``first`` runs in it before its module does.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Child:
         environment: Mapping[str, str],
         log: Path,
         *,
+        errors: Path | None = None,
         constants: Constants | None = None,
         first: Callable[[], None] | None = None,
     ) -> None:
@@ -46,9 +47,10 @@ class Child:
         self.is_closed = False
         self._code: int | None = None
         self.process = _CONTEXT.Process(
-            target=_live, args=(module, list(arguments), dict(environment), str(log), constants or {}, first),
+            target=_live,
+            args=(module, list(arguments), dict(environment), (log, errors or log), constants or {}, first),
             daemon=True,
-        )  # fmt: skip
+        )
         self.process.start()
 
         assert self.process.pid is not None
@@ -109,16 +111,15 @@ def _live(
     module: str,
     arguments: list[str],
     environment: dict[str, str],
-    log: str,
+    outputs: tuple[Path, Path],
     constants: Constants,
     first: Callable[[], None] | None,
 ) -> None:
     """Be ``python -m module arguments``."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    for number, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)

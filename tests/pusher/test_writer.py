@@ -6,9 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -19,14 +16,13 @@ from shared.connections import connect_async, open_database, open_database_async
 from shared.messages import OrderRequest, TransferRequest
 from shared.schema import metadata
 from shared.settings import Settings
+from tests.nursery import Child
 from tests.pusher.dying_writer import POINTS
 from tests.pusher.features import FeatureMarket
 from tests.pusher.market import SYMBOLS, Market
 from tests.pusher.mirror import assert_mirrors, positions_published
 from tests.pusher.rows import rows
 from workers.pusher.writer import Displaced, Writer
-
-ROOT = Path(__file__).parents[2]
 
 
 @contextlib.asynccontextmanager
@@ -90,16 +86,16 @@ def test_exactly_once_when_cancelled_anywhere(redis_url, database_url, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
-def test_exactly_once_when_killed(redis_url, database_url, point):
+def test_exactly_once_when_killed(redis_url, database_url, tmp_path, point):
     """A writer killed (SIGKILL) at each step of a batch, the first or a later one, leaves no row lost or doubled."""
     market = FeatureMarket(redis_url, seed=POINTS.index(point))
     settings = Settings(redis_url=redis_url, database_url=database_url, slow_batch=60)
     for count in (1, 3):
         market.trade(200)
         market.write()
-        command = [sys.executable, "-m", "tests.pusher.dying_writer", point, str(count)]
-        died = subprocess.run(command, env=os.environ | settings.environment(), cwd=ROOT, timeout=30)
-        assert died.returncode == -signal.SIGKILL
+        writer, environment = "tests.pusher.dying_writer", os.environ | settings.environment()
+        died = Child(writer, [point, str(count)], environment, tmp_path / "writer.log")
+        assert died.wait(30.0) == -signal.SIGKILL, died.last_words()
 
     async def scenario():
         async with writer_for(redis_url, database_url) as writer:
