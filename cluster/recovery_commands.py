@@ -44,7 +44,10 @@ def confirm_recovery(settings: Settings, *, is_sure: bool) -> None:
     for one in found:
         click.echo(str(one))
     if not found:
-        click.echo("Redis has all that PostgreSQL knows; a recovery would only drop what is on its way.")
+        click.echo(
+            'Redis has all that PostgreSQL knows: a recovery is for a log that nothing can follow ("matchbox audit" '
+            "names it), and else only drops what is on its way."
+        )
     if not is_sure:
         click.confirm("Make ledgers and books in Redis anew from PostgreSQL?", abort=True)
 

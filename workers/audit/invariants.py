@@ -44,7 +44,7 @@ class Invariant(StrEnum):
 
 
 READ_BOTH = 'halt the instrument ("matchbox instrument halt SYMBOL") and read these entries with redis-cli XRANGE'
-BROKEN_LOG = 'stop the cluster ("matchbox stop"), copy its data folder, and compare the log with PostgreSQL'
+BROKEN_LOG = 'stop the cluster ("matchbox stop"), copy its data folder, and run "matchbox recover"'
 NEXT_STEPS = {
     Invariant.ENTRIES: BROKEN_LOG,
     Invariant.CHAIN: BROKEN_LOG,

@@ -10,11 +10,10 @@ from shared.connections import is_other_type
 from shared.errors import CorruptState, Unavailable
 from shared.settings import Settings
 from workers.audit.history import LogView
-from workers.audit.invariants import Findings, Invariant
+from workers.audit.invariants import BROKEN_LOG, Findings, Invariant
 from workers.store import Snapshot, Standing, read_snapshots, read_standing
 
 CHUNK = 2000
-RECOVER = 'stop the cluster ("matchbox stop"), copy its data folder, and run "matchbox recover"'
 
 
 class Trimmed(Unavailable):
@@ -134,7 +133,7 @@ class RedisLogs:
         oldest = self.oldest(tag)
         usable = [one for one in self._valid(tag) if oldest - 1 <= one.position <= length]
         if oldest > 1 and not usable:
-            raise CorruptState(f"{keys.log(tag)}: begins at {oldest}-0, and no snapshot leads there; {RECOVER}")
+            raise CorruptState(f"{keys.log(tag)}: begins at {oldest}-0, and no snapshot leads there; {BROKEN_LOG}")
         return usable
 
     def snapshots(self, tag: str, findings: Findings) -> list[Snapshot]:
@@ -183,7 +182,7 @@ class RedisLogs:
 def _refuse_other_type(log: str, answer: Any) -> None:
     """Raise ``CorruptState`` if Redis has answered that the key of a log is none any more."""
     if isinstance(answer, RedisError) and is_other_type(answer):
-        raise CorruptState(f"{log}: its key holds something else than a log: somebody else wrote there; {RECOVER}")
+        raise CorruptState(f"{log}: its key holds something else than a log: somebody else wrote there; {BROKEN_LOG}")
 
 
 def number_of(key: bytes) -> int:
