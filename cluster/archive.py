@@ -84,6 +84,10 @@ def unpack(source: Path, folder: Path) -> Manifest:
         what = "does not exist" if not source.exists() else "is no backup of Matchbox"
         raise InvalidInput(f"{source} {what}") from error
     except (tarfile.TarError, EOFError, OSError, msgspec.DecodeError) as error:
+        if isinstance(error, OSError) and error.errno:  # the disk's trouble; a file that is no archive has no number
+            raise MatchboxError(
+                f"{source} cannot be unpacked into {folder.parent}: {error.strerror}; name another folder with --data"
+            ) from error
         raise InvalidInput(f"{source} is no backup of Matchbox, or is cut off: {error}") from error
     if manifest.format != FORMAT:
         raise InvalidInput(f"{source} has format {manifest.format}, this program reads {FORMAT}: use its program")

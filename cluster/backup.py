@@ -22,7 +22,7 @@ from cluster.archive import FORMAT, Manifest, Table, pack, unpack
 from cluster.record import write_private
 from shared import keys
 from shared.connections import connect
-from shared.errors import InvalidInput, Unavailable, first_line
+from shared.errors import InvalidInput, MatchboxError, Unavailable, first_line
 from shared.schema import metadata
 from shared.settings import Settings
 
@@ -42,13 +42,16 @@ def save(settings: Settings, target: Path, version: str, *, with_redis: bool) ->
     with _beside(target) as name:
         folder = Path(name)
         instant = datetime.now(UTC).isoformat()  # before the first row is read: all of that time is in it
-        migration, tables = _save_tables(settings.database_url, folder)
-        manifest = Manifest(FORMAT, version, migration, instant, settings.shards, tables)
-        if with_redis:
-            manifest.redis_keys = _save_redis(settings.redis_url, folder / REDIS)
-        if not settings.server_key and (key := settings.data_dir / SERVER_KEY).exists():
-            shutil.copyfile(key, folder / SERVER_KEY)
-        pack(folder, manifest, target)
+        try:
+            migration, tables = _save_tables(settings.database_url, folder)
+            manifest = Manifest(FORMAT, version, migration, instant, settings.shards, tables)
+            if with_redis:
+                manifest.redis_keys = _save_redis(settings.redis_url, folder / REDIS)
+            if not settings.server_key and (key := settings.data_dir / SERVER_KEY).exists():
+                shutil.copyfile(key, folder / SERVER_KEY)
+            pack(folder, manifest, target)
+        except OSError as error:
+            raise MatchboxError(f"{target}: {error.strerror}; name a file where there is room") from error
     return manifest
 
 

@@ -1,13 +1,14 @@
 """The file of a backup: what comes out is what went in, or nothing."""
 
+import errno
 import os
 import tarfile
 
 import pytest
 
 from cluster.archive import FORMAT, Manifest, Table, pack, unpack
-from cluster.backup import check_empty
-from shared.errors import InvalidInput
+from cluster.backup import check_empty, save
+from shared.errors import InvalidInput, MatchboxError
 from shared.settings import Settings
 
 ROWS = bytes(range(256)) * 400
@@ -80,3 +81,29 @@ def test_only_an_empty_folder_is_filled(tmp_path):
     (tmp_path / "server.key").touch()
     with pytest.raises(InvalidInput, match="is not empty"):
         check_empty(Settings(data=str(tmp_path)))
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_backup(backup, tmp_path, monkeypatch):
+    """What is said names the folder that is full, and not a good backup."""
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+    with pytest.raises(
+        MatchboxError, match=f"cannot be unpacked into {tmp_path}: No space left on device; name another"
+    ):
+        unpack(backup, tmp_path / "into")
+
+
+def test_a_backup_that_finds_no_room_says_so_and_leaves_nothing(tmp_path, monkeypatch):
+    """No traceback, and no part of a backup."""
+
+    def full(_url, folder):
+        (folder / "orders.copy").write_bytes(b"some rows")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("cluster.backup._save_tables", full)
+    with pytest.raises(MatchboxError, match=r"one.backup: No space left on device; name a file where there is room"):
+        save(Settings(data=str(tmp_path)), tmp_path / "one.backup", "1", with_redis=False)
+    assert list(tmp_path.iterdir()) == []
