@@ -159,8 +159,12 @@ class Observer:
         pipe = self._client.pipeline(transaction=False)
         for name in names:
             pipe.xrevrange(name, count=1)
-        found = await self._try(pipe.execute()) or []
-        return {name: newest[0][0] for name, newest in zip(names, found, strict=False) if newest}
+        found = await self._try(pipe.execute(raise_on_error=False)) or []
+        return {
+            name: newest[0][0]
+            for name, newest in zip(names, found, strict=False)
+            if isinstance(newest, list) and newest
+        }
 
     async def unread(self, places: Iterable["Place"], ends: Mapping[str, bytes]) -> list["Place"]:
         """Where the reader has not come to ``ends`` yet (nowhere, if Redis is away)."""

@@ -6,10 +6,12 @@ PostgreSQL is asked first. It follows the logs, so what it has must be in what R
 from typing import Any
 
 import msgspec
+from redis.exceptions import ResponseError
 from sqlalchemy import Connection, select
 
 from shared import keys
 from shared.chain import advance
+from shared.connections import is_other_type
 from shared.errors import MatchboxError
 from shared.messages import FIELD
 from shared.schema import positions
@@ -44,10 +46,21 @@ def losses(client: Any, connection: Connection) -> list[Loss]:
         if redis_length < length:
             found.append(Loss(keys.log(tag), length, redis_length))
             continue
-        entry = client.xrange(keys.log(tag), f"{length}-0", f"{length}-0")
+        entry = _entry(client, keys.log(tag), length)
         is_same = bool(entry) and advance(chain_before, [entry[0][1][FIELD]]) == chain
         if not is_same or (redis_length == length and have_chain != chain.encode()):
             found.append(Loss(keys.log(tag), length, redis_length))
+    return found
+
+
+def _entry(client: Any, log: str, number: int) -> list[Any]:
+    """An entry of a log; empty if it is not there."""
+    try:
+        found: list[Any] = client.xrange(log, f"{number}-0", f"{number}-0")
+    except ResponseError as error:
+        if is_other_type(error):
+            return []
+        raise
     return found
 
 

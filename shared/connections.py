@@ -43,6 +43,14 @@ def connect_async(url: str, connections: int = 32) -> Any:
     )
 
 
+def is_other_type(error: BaseException) -> bool:
+    """Whether Redis says that a key holds another type than it should.
+
+    Somebody else wrote there. Asking again is of no use, and Redis is not away.
+    """
+    return "WRONGTYPE" in str(error)
+
+
 def database_url(url: str) -> str:
     """A PostgreSQL URL with the driver SQLAlchemy should use."""
     for scheme in ("postgresql://", "postgres://"):

@@ -11,6 +11,8 @@ from shared.connections import BLOCK_MS
 from shared.errors import MatchboxError, Unavailable
 from shared.messages import FIELD, LedgerEvent, Rejected, Request, decode_ledger_entry, encode
 
+COUNT = 500
+
 
 class Refused(MatchboxError):
     """The ledger refused a request; ``event`` says why."""
@@ -35,23 +37,50 @@ class Submitter:
         """
         if shard is None:
             shard = keys.shard_of(getattr(request, "account", 0), self._shards)
-        log = keys.log(keys.shard_tag(shard))
-        newest = self._client.xrevrange(log, count=1)
-        position = newest[0][0] if newest else b"0-0"
+        return self._answer_of(request, shard, self._send(request, shard), time.monotonic() + timeout_s, timeout_s)
+
+    def submit_to_all(self, request: Request, *, timeout_s: float = 10.0) -> None:
+        """Send ``request`` to every shard at once, then wait for each: one that hangs keeps it from no other.
+
+        Raises as ``submit``; ``Unavailable`` names who did not answer.
+        """
+        sent = {shard: self._send(request, shard) for shard in range(self._shards)}
+        end, silent = time.monotonic() + timeout_s, list[int]()
+        for shard, position in sent.items():
+            try:
+                self._answer_of(request, shard, position, end, timeout_s)
+            except Unavailable:
+                silent.append(shard)
+        if silent:
+            more = "; all others have done it" if len(silent) < self._shards else ""
+            raise _silent(" and ".join(map(str, silent)), timeout_s, more)
+
+    def _send(self, request: Request, shard: int) -> bytes:
+        """Send it, and answer where the shard's log ended before."""
+        newest = self._client.xrevrange(keys.log(keys.shard_tag(shard)), count=1)
         self._client.xadd(keys.inbox(shard), {FIELD: encode(request)})
-        end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
-            for _, entries in _streams(self._client.xread({log: position}, count=500, block=BLOCK_MS)):
+        return newest[0][0] if newest else b"0-0"
+
+    def _answer_of(self, request: Request, shard: int, position: bytes, end: float, timeout_s: float) -> LedgerEvent:
+        """The shard's answer, looked for after ``position``: until ``end``, and in all that is there."""
+        log = keys.log(keys.shard_tag(shard))
+        while True:
+            block_ms = max(1, min(BLOCK_MS, int((end - time.monotonic()) * 1000)))
+            entries: list[Any] = []
+            for _, entries in _streams(self._client.xread({log: position}, count=COUNT, block=block_ms)):
                 for position, fields in entries:  # noqa: B007  # the last one is where the next read goes on
                     for event in decode_ledger_entry(fields[FIELD]).events:
                         if getattr(event, "request_id", None) == request.request_id:
                             return _answer(event)
-        raise Unavailable(f"ledger {shard} did not answer within {timeout_s:g} s; is the cluster running?")
+            if time.monotonic() > end and len(entries) < COUNT:
+                raise _silent(str(shard), timeout_s)
 
-    def submit_to_all(self, request: Request, *, timeout_s: float = 10.0) -> None:
-        """Send ``request`` to every shard, one after the other, and wait for each."""
-        for shard in range(self._shards):
-            self.submit(request, timeout_s=timeout_s, shard=shard)
+
+def _silent(who: str, timeout_s: float, more: str = "") -> Unavailable:
+    return Unavailable(
+        f"ledger {who} did not answer within {timeout_s:g} s{more}. What was asked waits for it and may still be done; "
+        'is the cluster running? See "matchbox status"'
+    )
 
 
 def _streams(reply: Any) -> Any:

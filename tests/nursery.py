@@ -28,7 +28,7 @@ _PR_SET_PDEATHSIG = 1
 class Child:
     """A process of the nursery: ``python -m MODULE ARGUMENTS``, whose output goes to the end of ``log``.
 
-    ``first`` runs in it before its module does.
+    ``errors``: where its stderr goes, if not there. ``first`` runs in it before its module does.
     """
 
     def __init__(
@@ -38,27 +38,32 @@ class Child:
         environment: Mapping[str, str],
         log: Path,
         *,
+        errors: Path | None = None,
         constants: Constants | None = None,
         first: Callable[[], None] | None = None,
     ) -> None:
         self.log = log
         self.started_at = time.monotonic()
         self.is_closed = False
+        self._code: int | None = None
         self.process = _CONTEXT.Process(
-            target=_live, args=(module, list(arguments), dict(environment), str(log), constants or {}, first),
+            target=_live,
+            args=(module, list(arguments), dict(environment), (log, errors or log), constants or {}, first),
             daemon=True,
-        )  # fmt: skip
+        )
         self.process.start()
 
-    @property
-    def pid(self) -> int:
-        """Its pid."""
         assert self.process.pid is not None
-        return self.process.pid
+        self.pid = self.process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """With which it has ended, -9 if kill -9 did it; ``None`` as long as it lives."""
+        return self._code if self.is_closed else self.process.exitcode
 
     def has_ended(self) -> bool:
         """Whether it is gone."""
-        return self.process.exitcode is not None
+        return self.exit_code is not None
 
     def send_signal(self, number: int) -> None:
         """A signal from outside, if it still lives."""
@@ -66,9 +71,10 @@ class Child:
             os.kill(self.pid, number)
 
     def wait(self, timeout_s: float) -> int:
-        """Its exit code, -9 if kill -9 ended it. Raises ``TimeoutError`` if it lives on; then it is killed."""
-        self.process.join(timeout_s)
-        code = self.process.exitcode
+        """Its exit code. Raises ``TimeoutError`` if it lives on; then it is killed."""
+        if not self.is_closed:
+            self.process.join(timeout_s)
+        code = self.exit_code
         self.end()
         if code is None:
             raise TimeoutError(f"process {self.log.stem} did not end within {timeout_s:g} s; it was killed")
@@ -83,6 +89,7 @@ class Child:
 
     def close(self) -> None:
         """Let go of a process that has ended."""
+        self._code = self.process.exitcode
         self.is_closed = True
         self.process.close()
 
@@ -104,16 +111,15 @@ def _live(
     module: str,
     arguments: list[str],
     environment: dict[str, str],
-    log: str,
+    outputs: tuple[Path, Path],
     constants: Constants,
     first: Callable[[], None] | None,
 ) -> None:
     """Be ``python -m module arguments``."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    for number, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)

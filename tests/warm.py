@@ -10,22 +10,25 @@ import sqlalchemy.dialects.postgresql.psycopg
 import uvicorn.protocols.http.httptools_impl
 import uvloop
 
+import cli
 import cluster.background
+import workers.audit.run
 import workers.auditor.__main__
 import workers.demo.__main__
 import workers.engine.__main__
 import workers.gateway.__main__
 import workers.ledger.__main__
 import workers.pusher.__main__
+import workers.recovery.run
 from shared.connections import connect_async, open_database_async
 from shared.settings import Settings
 from workers.engine.core import order_book
 from workers.gateway.app import create_app, create_gateway
 
 MODULES = (
-    cluster.background, psycopg, sqlalchemy.dialects.postgresql.psycopg, uvicorn.protocols.http.httptools_impl,
-    uvloop, workers.auditor.__main__, workers.demo.__main__, workers.engine.__main__, workers.gateway.__main__,
-    workers.ledger.__main__, workers.pusher.__main__,
+    cli, cluster.background, psycopg, sqlalchemy.dialects.postgresql.psycopg, uvicorn.protocols.http.httptools_impl,
+    uvloop, workers.audit.run, workers.auditor.__main__, workers.demo.__main__, workers.engine.__main__,
+    workers.gateway.__main__, workers.ledger.__main__, workers.pusher.__main__, workers.recovery.run,
 )  # fmt: skip
 
 order_book("auto")

@@ -18,7 +18,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from shared import keys
+from shared.connections import is_other_type
 from shared.errors import CorruptState
 from shared.messages import decode_book_entry, decode_ledger_entry
 from workers.engine.book import OrderBook
@@ -71,12 +74,24 @@ async def read_logs(
     wait = ("BLOCK", block_ms) if block_ms else ()
     starts = [f"{number}-0" for number in positions.values()]
     # The name as bytes skips redis-py's conversion into dicts, which takes three quarters of the time.
-    answer = await client.execute_command(b"XREAD", "COUNT", count, *wait, "STREAMS", *positions, *starts)
+    try:
+        answer = await client.execute_command(b"XREAD", "COUNT", count, *wait, "STREAMS", *positions, *starts)
+    except ResponseError as error:
+        if is_other_type(error):
+            await _refuse_other_types(client, positions)
+        raise
     found: dict[str, list[tuple[int, bytes]]] = {}
     for name, entries in answer.items() if isinstance(answer, dict) else answer or ():
         stream = name.decode()
         found[stream] = numbered(stream, positions[stream], entries)
     return found
+
+
+async def _refuse_other_types(client: Any, positions: dict[str, int]) -> None:
+    """Say which of the logs is none any more. Raises ``LogGap``."""
+    for stream, position in positions.items():
+        if (found := (await client.type(stream)).decode()) not in ("stream", "none"):
+            raise LogGap(stream, position, f"not there: the log's key holds a {found}")
 
 
 def numbered(stream: str, position: int, entries: list[tuple[bytes, list[bytes]]]) -> list[tuple[int, bytes]]:

@@ -23,10 +23,11 @@ from redis.exceptions import RedisError
 from shared import keys, log
 from shared.beat import BEAT_S, Beat, beat_of
 from shared.chain import advance
+from shared.connections import is_other_type
 from shared.errors import CorruptState, MatchboxError
 from shared.settings import Settings, load_settings
 from workers.handler import Batch, BrokenSource, Handler
-from workers.store import RETRY_S, STATE_BYTES_S, Commit, Entries, RedisStore, Standing
+from workers.store import RETRY_S, STATE_BYTES_S, Commit, Entries, NoStream, RedisStore, Standing
 
 EXIT_ERROR = 3
 """Exit code of a worker that stopped for a reason it could name; the reason is its last line on stderr."""
@@ -61,6 +62,10 @@ class Runtime:
             try:
                 self._live()
             except RedisError as error:
+                if is_other_type(error):
+                    raise CorruptState(
+                        f'{self._store.tag}: a key is not what its owner left there ({error}); run "matchbox audit"'
+                    ) from error
                 self._log.warning("lost Redis; starting over", error=str(error))
                 time.sleep(RETRY_S)
 
@@ -160,7 +165,7 @@ class Runtime:
         self._ask(read)
         while not self._stopping():
             batch = Batch()
-            streams = self._store.receive_read()
+            streams = self._receive()
             for source, entries in streams:
                 _check_gapless(source, read.get(source, "0-0"), entries)
             positions = {source: entries[-1][0].decode() for source, entries in streams}
@@ -179,6 +184,12 @@ class Runtime:
 
     def _ask(self, read: dict[str, str]) -> None:
         self._store.send_read({one: read.get(one, "0-0") for one in self._handler.sources()}, self._settings.batch)
+
+    def _receive(self) -> list[tuple[str, Entries]]:
+        try:
+            return self._store.receive_read()
+        except NoStream as error:
+            raise BrokenSource(error.stream, str(error)) from error
 
     def _tick_if_due(self, batch: Batch) -> None:
         now = time.monotonic()

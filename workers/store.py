@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from shared import keys
 from shared.beat import Beat, put_beat
-from shared.connections import BLOCK_MS, connect
+from shared.connections import BLOCK_MS, connect, is_other_type
 from shared.errors import CorruptState
 from shared.mutex import ACQUIRE, LONGEST_MS, RELEASE
 
@@ -47,6 +47,14 @@ commit would else never notice, and wait behind entries that are gone."""
 
 Entries = list[list[Any]]
 """What Redis answers for a stream: ``[id, [b"d", payload]]`` each."""
+
+
+class NoStream(CorruptState):
+    """The key of ``stream``, which is to be read, holds something else."""
+
+    def __init__(self, stream: str, found: str) -> None:
+        super().__init__(f'{stream}: its key holds a {found}: somebody else wrote there; run "matchbox audit"')
+        self.stream = stream
 
 
 class Standing(msgspec.Struct):
@@ -219,18 +227,30 @@ class RedisStore:
             self._reader.disconnect()  # receive_read sends it again
 
     def receive_read(self) -> list[tuple[str, Entries]]:
-        """What was asked for: (source, entries) each; empty if nothing came. Waits while Redis is away."""
+        """What was asked for: (source, entries) each; empty if nothing came. Waits while Redis is away.
+
+        Raises ``NoStream``.
+        """
         while not self._stopping():
             try:
                 if not self._reader.is_connected:
                     self._send(self._reader, self._read_command)
                 reply = self._reader.read_response(disable_decoding=True)
             except RedisError as error:
+                if is_other_type(error):
+                    self._refuse_other_types()
                 self._pause(self._reader, error)
                 continue
             streams = reply.items() if isinstance(reply, dict) else (reply or [])
             return [(source.decode(), entries) for source, entries in streams]
         return []
+
+    def _refuse_other_types(self) -> None:
+        """Say which of the sources is none. Raises ``NoStream``."""
+        places = self._read_command[6:]
+        for stream in places[: len(places) // 2]:
+            if (found := self._client.type(stream).decode()) not in ("stream", "none"):
+                raise NoStream(stream, found)
 
     def send_commit(self, commit: Commit) -> None:
         """Send a commit; ``receive_commit`` tells its fate. One at a time."""
@@ -324,7 +344,12 @@ class RedisStore:
         """How many entries of its gapless sources lie ahead of ``positions``."""
         behind = 0
         for source, position in positions.items():
-            newest = self._client.xrevrange(source, count=1)
+            try:
+                newest = self._client.xrevrange(source, count=1)
+            except ResponseError as error:
+                if is_other_type(error):
+                    continue  # whoever reads it says so
+                raise
             if newest and int(newest[0][0].partition(b"-")[0]) < 1_000_000_000_000:
                 behind += int(newest[0][0].partition(b"-")[0]) - int(position.partition("-")[0])
         return behind

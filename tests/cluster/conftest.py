@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +16,8 @@ import psutil
 import pytest
 import redis
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.nursery import Child
+
 STARTED_S = 60.0
 
 
@@ -42,27 +41,19 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 class Cluster:
     """A supervisor in a process of its own, and what a test does to it."""
 
-    def __init__(self, folder: Path, module: str = "tests.cluster.fake_cluster") -> None:
+    def __init__(self, folder: Path) -> None:
         self.data = folder
         self.port = free_port()
         self.output = folder.with_name(f"{folder.name}.out")
-        self._module = module
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     def start(self, *arguments: str, **settings: Any) -> None:
         """Start the supervisor; does not wait."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MATCHBOX_")}
         known = {"data": self.data, "port": self.port, "drain_ms": 3000, "hung_after_ms": 2000} | settings
         environment |= {f"MATCHBOX_{name.upper()}": str(value) for name, value in known.items()}
-        with self.output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module, *arguments],
-                stdout=output,
-                stderr=output,
-                cwd=ROOT,
-                env=environment,
-                start_new_session=True,
-            )
+        self.output.write_bytes(b"")
+        self._process = Child("tests.cluster.fake_cluster", arguments, environment, self.output)
 
     def wait_until_open(self) -> None:
         """Wait until the gateway has answered."""
@@ -70,7 +61,7 @@ class Cluster:
         assert not self.ended(), self.said()
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> Child:
         """The supervisor."""
         assert self._process is not None
         return self._process
@@ -81,7 +72,7 @@ class Cluster:
 
     def ended(self) -> bool:
         """Whether the supervisor has ended."""
-        return self.process.poll() is not None
+        return self.process.has_ended()
 
     def record(self) -> Any:
         """Its ``cluster.json``."""
@@ -119,7 +110,7 @@ class Cluster:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop the supervisor with a signal and answer its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(60.0)
 
     def leftovers(self) -> list[Path]:
         """Sockets, locks, pid files and records in the data folder."""
@@ -142,8 +133,8 @@ def clusters(folder: Path) -> Iterator[Callable[..., Cluster]]:
     """Makes clusters of fake workers and ends what a failed test left of them."""
     made: list[Cluster] = []
 
-    def make(name: str = "a", **options: Any) -> Cluster:
-        made.append(Cluster(folder / name, **options))
+    def make(name: str = "a") -> Cluster:
+        made.append(Cluster(folder / name))
         return made[-1]
 
     yield make
@@ -152,4 +143,4 @@ def clusters(folder: Path) -> Iterator[Callable[..., Cluster]]:
             for pid in cluster.pids() if not cluster.ended() else []:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            cluster.process.wait(10)
+            cluster.process.end()

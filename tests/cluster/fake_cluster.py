@@ -19,12 +19,15 @@ FAKE = Path(__file__).with_name("fake_worker.py")
 
 
 def fake_command(settings: Settings, name: str) -> Command:
-    """A fake worker in place of ``name``; migrations are real."""
+    """A fake worker in place of ``name``; migrations are real, but in the tests' own PostgreSQL, which has had them."""
     real = worker_command(settings, name)
     if name == plan.MIGRATIONS:
-        return real
+        return NO_MIGRATIONS if load_settings().database_url else real
     arguments = [sys.executable, "-S", "-E", str(FAKE), name, str(settings.data_dir / "moods")]
     return Command(arguments, real.environment, real.folder)
+
+
+NO_MIGRATIONS = Command([sys.executable, "-S", "-E", "-c", "pass"], {}, FAKE.parent)
 
 
 def say(line: str) -> None:
@@ -32,7 +35,8 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Supervise until told to stop."""
     if "--impatient" in sys.argv:  # ten exits in a row take half a minute otherwise
         plan.PAUSE_S = 0.001
     supervisor = Supervisor(
@@ -46,3 +50,7 @@ if __name__ == "__main__":
         asyncio.run(supervisor.run())
     except MatchboxError as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli import cli
-from tests.cluster.conftest import ROOT, Cluster, free_port, wait_for
+from tests.cluster.conftest import Cluster, free_port, wait_for
+from tests.nursery import ROOT
 
 pytestmark = pytest.mark.slow
 

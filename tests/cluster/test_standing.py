@@ -115,3 +115,14 @@ def test_servers_that_somebody_works_on_are_not_taken(tmp_path, redis_url, datab
     market.client.set(keys.beat("engine:BTC-USD"), "{}")
     with pytest.raises(MatchboxError, match="engine:BTC-USD runs on this Redis"), offline(settings):
         pass
+
+
+def test_a_log_that_is_none_any_more_is_a_loss(market, database):
+    """Whatever its key holds: Redis is there, and has not what PostgreSQL has followed."""
+    market.client.delete(keys.log(BOOK))
+    market.client.set(keys.log(BOOK), "hello")
+    assert [one.log for one in losses(market.client, database)] == [keys.log(BOOK)]
+    with pytest.raises(
+        RolledBack, match=r"not the log that PostgreSQL has followed up to entry .* run \"matchbox recover\""
+    ):
+        check_standing(market.client, database)

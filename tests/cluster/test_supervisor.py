@@ -167,8 +167,7 @@ def test_a_killed_supervisor_leaves_no_orphans(whole_cluster):
     """Kill -9 of the supervisor: its processes end with it, and the next start finds nothing in its way."""
     cluster = whole_cluster
     pids = cluster.pids()
-    cluster.process.kill()
-    cluster.process.wait()
+    cluster.process.end()
     wait_for(lambda: not [pid for pid in pids if is_alive(pid)], 10, "all processes end")
     cluster.start("--demo")
     cluster.wait_until_open()
@@ -220,13 +219,13 @@ def test_a_second_supervisor_is_refused(cluster, clusters):
     twin = clusters()
     twin.output = twin.output.with_suffix(".twin")
     twin.start()
-    assert twin.process.wait(20) == 1
+    assert twin.process.wait(20.0) == 1
     assert f"a cluster already runs in {cluster.data}" in twin.said()
     assert str(cluster.process.pid) in twin.said()
     stranger = clusters("elsewhere")
     stranger.port = cluster.port
     stranger.start()
-    assert stranger.process.wait(20) == 1
+    assert stranger.process.wait(20.0) == 1
     assert f"port {cluster.port} is taken by" in stranger.said()
     assert not stranger.leftovers()
     assert cluster.state("ledger:0")["state"] == "running"
@@ -236,7 +235,7 @@ def test_the_number_of_shards_stays(cluster, database_url):
     """A later start with another number of shards is refused, and everything is stopped again."""
     assert cluster.stop() == 0
     cluster.start(shards=2, database_url=database_url)
-    assert cluster.process.wait(30) == 1
+    assert cluster.process.wait(30.0) == 1
     assert "made with 1 account shards, MATCHBOX_SHARDS=2 cannot change that" in cluster.said()
     assert not cluster.leftovers()
 

@@ -110,6 +110,12 @@ def hole(world, tag):
     world.lengths[tag] += 1
 
 
+def other_type(world, tag):
+    """The log's key holds something else."""
+    world.client.delete(keys.log(tag))
+    world.client.set(keys.log(tag), "hello")
+
+
 def write(world, tag, breach):
     """Put a breach onto a log, and something behind it onto all."""
     breach(world, tag)
@@ -126,7 +132,7 @@ def world(redis_url):
     return found
 
 
-@pytest.mark.parametrize("breach", [garbage, out_of_sequence, half_good, hole])
+@pytest.mark.parametrize("breach", [garbage, out_of_sequence, half_good, hole, other_type])
 def test_one_broken_book_takes_only_its_own_market_away(redis_url, world, breach):
     """Orders, balances and the other market are followed on; the broken one is refused, listed, and named with why."""
 
@@ -135,7 +141,14 @@ def test_one_broken_book_takes_only_its_own_market_away(redis_url, world, breach
             await gateway.follows(world, BTC, ETH)
             gone = gateway.listen(("full", BTC), ("full", ETH))
             stays = gateway.listen(("full", ETH), ("balance", ""), ("status", ""))
-            write(world, BOOK, breach)
+            if breach is other_type:
+                breach(world, BOOK)
+                world.trade(30)
+                world.pending = [(tag, payload) for tag, payload in world.pending if tag != BOOK]
+                world.write()
+                await gateway.replicas.measure()
+            else:
+                write(world, BOOK, breach)
             await gateway.until(lambda: BTC in gateway.markets.broken)
             await gateway.follows(world, ETH)
             await gateway.until(lambda: gateway.replicas.ledgers[0].dump() == world.ledgers[0].dump())

@@ -58,13 +58,15 @@ class Order:
             return 0
         filled = sum(fill.quantity for fill in self.fills)
         terms = self.terms(filled)
-        lots = range(filled + 1, max(total for _, total in terms) + 1)
         if order.side == "sell":
-            return len(lots) * instrument.lot_value
+            return (max(total for _, total in terms) - filled) * instrument.lot_value
         if order.funds:
             return (order.specified_funds or order.hold + order.due) - self.cost - self.fee
-        dearest = [max(price for price, total in terms if total >= lot) for lot in lots]
-        value = sum(dearest) * instrument.tick_value
+        value, begin = 0, filled
+        for end in sorted({total for _, total in terms if total > filled}):  # of all lots up to it the same can come
+            dearest = max(price for price, total in terms if total >= end)
+            value += (end - begin) * dearest * instrument.tick_value
+            begin = end
         worst_fee = self.exact_fee + Fraction(value * max(order.maker_fee, order.taker_fee), 10**6)
         return value + max(0, ceil(worst_fee) - self.fee)
 

@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -31,9 +30,10 @@ from shared.credentials import ApiKey
 from shared.order_id import to_uuid
 from shared.schema import orders
 from shared.settings import Settings
+from tests.nursery import Child
 
-ROOT = Path(__file__).parents[2]
 SYMBOL = "BTC-USD"
+RUN_S = 120.0
 
 
 class Cluster:
@@ -43,10 +43,12 @@ class Cluster:
         self.settings = Settings().with_changes(data=folder, port=free_port(), **changes)
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """``matchbox ARGUMENTS``."""
+        """``matchbox ARGUMENTS``, from the nursery."""
         environment = dict(os.environ) | self.settings.environment()
-        command = [sys.executable, "-m", "cli", *arguments]
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        with tempfile.TemporaryDirectory(prefix="matchbox-run-") as folder:
+            out, errors = Path(folder, "out"), Path(folder, "errors")
+            code = Child("cli", arguments, environment, out, errors=errors).wait(RUN_S)
+            done = subprocess.CompletedProcess(arguments, code, out.read_text(), errors.read_text())
         assert not check or done.returncode == 0, f"matchbox {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
         return done
 

@@ -58,7 +58,7 @@ class DyingWriter(Writer):
             self.reach("published")
 
 
-async def main(point, count):
+async def write_until_dead(point, count):
     """Write until dead, or until nothing is left."""
     settings = load_settings(dotenv=None)
     writer = DyingWriter(connect_async(settings.redis_url), open_database_async(settings.database_url), settings)
@@ -67,5 +67,10 @@ async def main(point, count):
         pass
 
 
+def main():
+    """As the command line says."""
+    asyncio.run(write_until_dead(sys.argv[1], int(sys.argv[2])))
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    main()

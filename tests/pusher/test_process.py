@@ -3,45 +3,37 @@
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from shared import keys
 from shared.settings import Settings
+from tests.nursery import Child
 from tests.pusher.market import Market
 from tests.pusher.mirror import assert_mirrors, positions_published
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-
 
 @contextlib.contextmanager
-def pushers(redis_url, database_url, count=1, **options):
+def pushers(redis_url, database_url, folder, count=1, **options):
     """Running pushers; those still alive at the end are killed."""
     settings = Settings(redis_url=redis_url, database_url=database_url, **{"lease_ms": 500, **options})
-    running = [start(settings.environment()) for _ in range(count)]
+    running = [start(settings.environment(), folder / f"pusher-{number}.log") for number in range(count)]
     try:
         yield running
     finally:
         for process in running:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
+            process.end()
 
 
-def start(environment):
+def start(environment, log):
     """One pusher."""
-    command = [sys.executable, "-m", "workers.pusher"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MATCHBOX_")}
-    return subprocess.Popen(command, env=inherited | environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return Child("workers.pusher.__main__", [], inherited | environment, log)
 
 
 def until(condition, seconds=20):
@@ -58,12 +50,12 @@ def beat(market):
     return json.loads(market.client.get(keys.beat("pusher")) or "{}")
 
 
-def test_it_pushes_beats_and_stops(redis_url, database_url):
+def test_it_pushes_beats_and_stops(redis_url, database_url, tmp_path):
     """It writes what comes, shows how it is, and on SIGTERM writes what is left, frees the lock and exits 0."""
     market = Market(redis_url)
     market.trade(100)
     market.write()
-    with pushers(redis_url, database_url) as (pusher,):
+    with pushers(redis_url, database_url, tmp_path) as (pusher,):
         until(lambda: positions_published(market.client, market))
         found = until(lambda: (one := beat(market)) and one["sequence"] == sum(market.lengths.values()) and one)
         assert found.pop("epoch") > 0
@@ -75,27 +67,27 @@ def test_it_pushes_beats_and_stops(redis_url, database_url):
         market.trade(2000)
         market.write()
         pusher.send_signal(signal.SIGTERM)
-        assert pusher.wait(10) == 0
+        assert pusher.wait(10.0) == 0
         assert market.client.hget("matchbox:pusher.current", "owner") == b""
     assert_mirrors(database_url, market)
     assert positions_published(market.client, market)
 
 
-def test_one_at_a_time(redis_url, database_url):
+def test_one_at_a_time(redis_url, database_url, tmp_path):
     """Of two pushers one waits; when the other is killed it takes over, and each entry is written once."""
     market = Market(redis_url)
     market.write()
-    with pushers(redis_url, database_url, count=2, lease_ms=600, slow_batch=100, slow_delay_ms=1) as running:
+    with pushers(redis_url, database_url, tmp_path, count=2, lease_ms=600, slow_batch=100, slow_delay_ms=1) as running:
         until(lambda: positions_published(market.client, market))
         time.sleep(0.5)
-        log = "".join(process.stderr.readline() for process in running if is_readable(process))
+        log = "".join(process.log.read_text() for process in running)
         assert log.count("pushing") == 1
         market.trade(1500)
         market.write()
         owner = next(process for process in running if process.pid == first_running(market))
-        owner.kill()
+        owner.send_signal(signal.SIGKILL)
         until(lambda: positions_published(market.client, market))
-        assert owner.wait() == -signal.SIGKILL
+        assert owner.wait(10.0) == -signal.SIGKILL
     assert_mirrors(database_url, market)
 
 
@@ -104,16 +96,11 @@ def first_running(market):
     return until(lambda: (one := beat(market)).get("state") == "running" and one["pid"])
 
 
-def is_readable(process):
-    """Whether the process has said something."""
-    return bool(select.select([process.stderr], [], [], 0)[0])
-
-
-def test_a_pusher_that_was_frozen_past_its_lease_writes_nothing_twice(redis_url, database_url):
+def test_a_pusher_that_was_frozen_past_its_lease_writes_nothing_twice(redis_url, database_url, tmp_path):
     """A stopped pusher loses the lock to another; woken up, it notices, waits, and does no harm."""
     market = Market(redis_url)
     market.write()
-    with pushers(redis_url, database_url, count=2, lease_ms=600, slow_batch=100, slow_delay_ms=1) as running:
+    with pushers(redis_url, database_url, tmp_path, count=2, lease_ms=600, slow_batch=100, slow_delay_ms=1) as running:
         for _ in range(3):
             until(lambda: positions_published(market.client, market))
             market.trade(600)
@@ -128,15 +115,15 @@ def test_a_pusher_that_was_frozen_past_its_lease_writes_nothing_twice(redis_url,
             time.sleep(0.3)
         for process in running:
             process.send_signal(signal.SIGTERM)
-        assert [process.wait(10) for process in running] == [0, 0]
+        assert [process.wait(10.0) for process in running] == [0, 0]
     assert_mirrors(database_url, market)
 
 
-def test_live_updates_go_on_without_postgresql(redis_url):
+def test_live_updates_go_on_without_postgresql(redis_url, tmp_path):
     """With no PostgreSQL at all the live lanes publish, and the beat says what is wrong."""
     market = Market(redis_url)
     market.write()
-    with pushers(redis_url, "postgresql://postgres@/none?host=/nowhere") as (pusher,):
+    with pushers(redis_url, "postgresql://postgres@/none?host=/nowhere", tmp_path) as (pusher,):
         until(lambda: "PostgreSQL" in beat(market).get("error", ""))
         channel = market.client.pubsub(ignore_subscribe_messages=True)
         channel.subscribe(keys.live("BTC-USD"))
@@ -148,12 +135,11 @@ def test_live_updates_go_on_without_postgresql(redis_url):
         channel.close()
         assert until(lambda: beat(market)["lag"] == sum(market.lengths.values()))
         pusher.send_signal(signal.SIGTERM)
-        assert pusher.wait(10) == 0
+        assert pusher.wait(10.0) == 0
 
 
-def test_settings_that_are_missing_are_named():
+def test_settings_that_are_missing_are_named(tmp_path):
     """Without servers it ends at once with code 3, and its last line says which variable is empty."""
-    process = start({"MATCHBOX_REDIS_URL": ""})
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 3
-    assert errors.splitlines()[-1].startswith("MATCHBOX_REDIS_URL is empty")
+    process = start({"MATCHBOX_REDIS_URL": ""}, tmp_path / "pusher.log")
+    assert process.wait(20.0) == 3
+    assert process.last_words().startswith("MATCHBOX_REDIS_URL is empty")

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -18,14 +16,13 @@ from shared.connections import connect_async, open_database, open_database_async
 from shared.messages import OrderRequest, TransferRequest
 from shared.schema import metadata
 from shared.settings import Settings
+from tests.nursery import Child
 from tests.pusher.dying_writer import POINTS
 from tests.pusher.features import FeatureMarket
 from tests.pusher.market import SYMBOLS, Market
 from tests.pusher.mirror import assert_mirrors, positions_published
 from tests.pusher.rows import rows
 from workers.pusher.writer import Displaced, Writer
-
-ROOT = Path(__file__).parents[2]
 
 
 @contextlib.asynccontextmanager
@@ -89,16 +86,16 @@ def test_exactly_once_when_cancelled_anywhere(redis_url, database_url, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
-def test_exactly_once_when_killed(redis_url, database_url, point):
+def test_exactly_once_when_killed(redis_url, database_url, tmp_path, point):
     """A writer killed (SIGKILL) at each step of a batch, the first or a later one, leaves no row lost or doubled."""
     market = FeatureMarket(redis_url, seed=POINTS.index(point))
     settings = Settings(redis_url=redis_url, database_url=database_url, slow_batch=60)
     for count in (1, 3):
         market.trade(200)
         market.write()
-        command = [sys.executable, "-m", "tests.pusher.dying_writer", point, str(count)]
-        died = subprocess.run(command, env=os.environ | settings.environment(), cwd=ROOT, timeout=30)
-        assert died.returncode == -signal.SIGKILL
+        writer, environment = "tests.pusher.dying_writer", os.environ | settings.environment()
+        died = Child(writer, [point, str(count)], environment, tmp_path / "writer.log")
+        assert died.wait(30.0) == -signal.SIGKILL, died.last_words()
 
     async def scenario():
         async with writer_for(redis_url, database_url) as writer:
@@ -293,6 +290,85 @@ def test_an_entry_that_makes_no_sense_halts_this_log_only(redis_url, database_ur
     assert f"{keys.log(BOOK)}: entry {good + 1}-0 cannot be followed" in halted[BOOK]
     assert position(database_url, BOOK) == good
     assert position(database_url, OTHER_BOOK) == market.lengths[OTHER_BOOK]
+
+
+def last_trade(market):
+    """The newest entry of the book's log in which something traded."""
+    entries = market.client.xrevrange(keys.log(BOOK))
+    return next(fields[b"d"] for _, fields in entries if b'"type":"match"' in fields[b"d"])
+
+
+def test_what_others_wrote_behind_the_end_is_not_written(redis_url, database_url):
+    """An old trade once more, behind what the owner has committed: it is not read, and halts nobody."""
+    market = Market(redis_url)
+
+    def forge():
+        market.trade(20)
+        market.write()
+        market.client.xadd(keys.log(BOOK), {"d": last_trade(market)}, id=f"{market.lengths[BOOK] + 1}-0")
+        market.client.xadd(keys.log(OTHER_BOOK), {"d": "{}"})
+
+    assert halted_after(redis_url, database_url, market, forge) == {}
+    assert_mirrors(database_url, market)
+
+
+@pytest.mark.parametrize("huge", [False, True])
+def test_what_postgresql_refuses_halts_this_log_only(redis_url, database_url, huge):
+    """A trade that is there already, or a price beyond 64 bits: what stands before it and the others are written."""
+    market = Market(redis_url)
+    good = 0
+
+    def forge():
+        nonlocal good
+        forged = json.loads(last_trade(market))
+        for event in forged["events"]:
+            if event["type"] == "match" and huge:
+                event |= {"price": 2**70, "trade_id": 10**9}
+        market.trade(20)
+        good = market.lengths[BOOK] + sum(tag == BOOK for tag, _ in market.pending)
+        market.pending.append((BOOK, json.dumps(forged).encode()))
+        market.trade(20)
+        market.write()
+
+    halted = halted_after(redis_url, database_url, market, forge)
+    assert list(halted) == [BOOK]
+    assert halted[BOOK].startswith(f"{keys.log(BOOK)}: PostgreSQL refuses entry {good + 1}-0 (")
+    assert halted[BOOK].endswith('stop the cluster and run "matchbox recover"')
+    assert position(database_url, BOOK) == good
+    assert all(position(database_url, tag) == length for tag, length in market.lengths.items() if tag != BOOK)
+
+
+def test_what_stands_before_a_hole_is_written(redis_url, database_url):
+    """Nothing is lost by a hole but what was in it and behind it."""
+    market = Market(redis_url)
+    lost = 0
+
+    def lose_an_entry():
+        nonlocal lost
+        market.trade(100)
+        market.write()
+        lost = market.lengths[BOOK] - 2
+        market.client.xdel(keys.log(BOOK), f"{lost}-0")
+
+    halted = halted_after(redis_url, database_url, market, lose_an_entry)
+    assert list(halted) == [BOOK]
+    assert f"entry {lost}-0 is missing" in halted[BOOK]
+    assert position(database_url, BOOK) == lost - 1
+
+
+def test_a_log_that_is_none_any_more_halts_alone(redis_url, database_url):
+    """Somebody puts another type of value under a log's key: the others are written."""
+    market = Market(redis_url)
+
+    def replace():
+        market.trade(50)
+        market.write()
+        market.client.set(keys.log(BOOK), "hello")
+
+    halted = halted_after(redis_url, database_url, market, replace)
+    assert list(halted) == [BOOK]
+    assert halted[BOOK].startswith(f"{keys.log(BOOK)}: is no log any more (WRONGTYPE")
+    assert all(position(database_url, tag) == length for tag, length in market.lengths.items() if tag != BOOK)
 
 
 def test_any_client_id_can_be_stored(redis_url, database_url):

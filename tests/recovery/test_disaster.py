@@ -3,6 +3,7 @@
 One cluster for all of it, since a start takes seconds. Each test leaves it running.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -102,7 +103,8 @@ def kill_all(cluster):
     supervisor.suspend()
     processes = supervisor.children(recursive=True)
     for process in processes:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL's own end with it
+            process.kill()
     psutil.wait_procs(processes, 10)
     supervisor.kill()
     supervisor.wait(10)

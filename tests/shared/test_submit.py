@@ -7,7 +7,17 @@ import pytest
 
 from shared import keys
 from shared.errors import RejectReason, Unavailable
-from shared.messages import Duplicate, LedgerEntry, Rejected, Transferred, TransferRequest, decode_request, encode
+from shared.messages import (
+    Blocked,
+    BlockRequest,
+    Duplicate,
+    LedgerEntry,
+    Rejected,
+    Transferred,
+    TransferRequest,
+    decode_request,
+    encode,
+)
 from shared.submit import Refused, Submitter
 
 REQUEST = TransferRequest("r1", 5, "USD", 100)
@@ -64,3 +74,13 @@ def test_silence_is_unavailable(client):
     with pytest.raises(Unavailable, match=r"ledger 0 did not answer within 0\.1 s"):
         Submitter(client).submit(REQUEST, timeout_s=0.1)
     assert client.xlen(keys.inbox(0)) == 1
+
+
+def test_a_ledger_that_hangs_keeps_a_kill_switch_from_no_other(client):
+    """Every shard is asked before the first is waited for; who did not answer is named, and who did."""
+    block = BlockRequest("r1", 0, True)
+    thread = ledger(client, 1, Blocked("r1", 0, []))
+    with pytest.raises(Unavailable, match=r"^ledger 0 did not answer within 0.3 s; all others have done it\."):
+        Submitter(client, shards=2).submit_to_all(block, timeout_s=0.3)
+    thread.join()
+    assert [client.xlen(keys.inbox(shard)) for shard in (0, 1)] == [1, 1]

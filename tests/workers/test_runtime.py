@@ -604,6 +604,32 @@ def test_a_broken_source_is_set_aside_and_the_others_go_on(redis_url, client, nu
     assert why in beat.error
 
 
+def test_a_source_of_another_type_is_set_aside_and_the_others_go_on(redis_url, client):
+    """Redis refuses a whole read for one key that holds something else; that is no outage, and no reason to wait."""
+    client.xadd(BOOK_LOG, {"d": "1"}, id="1-0")
+    adder = Careful()
+    run_until(redis_url, adder, lambda: client.xlen(keys.log(TAG)) == 1)
+    client.delete(BOOK_LOG)
+    client.set(BOOK_LOG, "hello")
+    run_until(redis_url, adder, lambda: bool(adder.broken))
+    client.xadd(SOURCE, {"d": 10})
+    run_until(redis_url, adder, lambda: client.xlen(keys.log(TAG)) == 2)
+    assert adder.trouble().startswith(f"{BOOK_LOG}: its key holds a string: somebody else wrote there")
+    beat = decode_beat(client.get(keys.beat("adder")))
+    assert beat is not None
+    assert beat.error == adder.trouble()
+
+
+def test_an_own_log_of_another_type_stops_its_owner(redis_url, client):
+    """It says what it found, and does not wait for a Redis that is there."""
+    client.xadd(SOURCE, {"d": "1"})
+    run_until(redis_url, Adder(), lambda: client.xlen(keys.log(TAG)) == 1)
+    client.delete(keys.log(TAG), keys.snapshot(TAG))
+    client.set(keys.log(TAG), "hello")
+    with pytest.raises(CorruptState, match=r"not what its owner left there \(WRONGTYPE"):
+        run_until(redis_url, Adder(), lambda: False)
+
+
 @pytest.mark.parametrize("stream", [keys.log(TAG), OUTBOX])
 def test_a_foreign_entry_in_a_stream_stops_its_owner(store, client, stream):
     """Somebody wrote where only the owner may: trying again is of no use, so it says so and stops."""

@@ -3,7 +3,10 @@
 from collections import deque
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from shared import keys
+from shared.connections import is_other_type
 from shared.errors import CorruptState, Unavailable
 from shared.settings import Settings
 from workers.audit.history import LogView
@@ -11,6 +14,7 @@ from workers.audit.invariants import Findings, Invariant
 from workers.store import Snapshot, Standing, read_snapshots, read_standing
 
 CHUNK = 2000
+RECOVER = 'stop the cluster ("matchbox stop"), copy its data folder, and run "matchbox recover"'
 
 
 class Trimmed(Unavailable):
@@ -106,7 +110,11 @@ class RedisLogs:
             pipe.hgetall(keys.meta(tag))
             pipe.hkeys(keys.snapshot(tag))
             pipe.xrevrange(keys.log(tag), count=1)
-        listed, *answers = pipe.execute()
+        listed, *answers = pipe.execute(raise_on_error=False)
+        for tag, end in zip(tags, answers[2::3], strict=True):
+            _refuse_other_type(keys.log(tag), end)
+        if failed := [one for one in (listed, *answers) if isinstance(one, RedisError)]:
+            raise failed[0]
         return {name.decode() for name in listed}, Cut(
             {tag: read_standing(fields) for tag, fields in zip(tags, answers[::3], strict=True)},
             {tag: sorted(map(int, found), reverse=True) for tag, found in zip(tags, answers[1::3], strict=True)},
@@ -126,7 +134,7 @@ class RedisLogs:
         oldest = self.oldest(tag)
         usable = [one for one in self._valid(tag) if oldest - 1 <= one.position <= length]
         if oldest > 1 and not usable:
-            raise CorruptState(f"{keys.log(tag)}: begins at {oldest}-0, and no snapshot leads there")
+            raise CorruptState(f"{keys.log(tag)}: begins at {oldest}-0, and no snapshot leads there; {RECOVER}")
         return usable
 
     def snapshots(self, tag: str, findings: Findings) -> list[Snapshot]:
@@ -170,6 +178,12 @@ class RedisLogs:
                     f"{log}: was trimmed while the audit read it; run it again, or with a larger MATCHBOX_LOG_KEEP"
                 )
         return [(key, fields[1]) for key, fields in found]
+
+
+def _refuse_other_type(log: str, answer: Any) -> None:
+    """Raise ``CorruptState`` if Redis has answered that the key of a log is none any more."""
+    if isinstance(answer, RedisError) and is_other_type(answer):
+        raise CorruptState(f"{log}: its key holds something else than a log: somebody else wrote there; {RECOVER}")
 
 
 def number_of(key: bytes) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from shared import keys, log
+from shared.connections import is_other_type
 from shared.errors import CorruptState
 from shared.instrument import Instrument
 from shared.messages import (
@@ -194,7 +195,12 @@ class Replicas:
         for stream in positions:
             pipe.xrevrange(stream, count=1)
         pipe.hlen(keys.SUPERVISORS)
-        *newest, hosts = await pipe.execute()
+        *newest, hosts = await pipe.execute(raise_on_error=False)
+        for at, answer in enumerate(newest):
+            if is_other_type(answer):
+                newest[at] = []  # no log any more
+        if failed := [one for one in (*newest, hosts) if isinstance(one, RedisError)]:
+            raise failed[0]
         self.is_alone = hosts <= 1
         ends = [int(found[0][0].partition(b"-")[0]) if found else 0 for found in newest]
         self.lag = 0

@@ -14,6 +14,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from shared import keys, log
+from shared.connections import is_other_type
 from shared.errors import CorruptState
 from shared.messages import FIELD
 from shared.order_id import shard_of_order
@@ -204,8 +205,10 @@ class Publisher:
         pipe = self._client.pipeline(transaction=False)
         for stream, position in streams:
             pipe.xrange(stream, f"{position}-0", count=1)
-        for (stream, position), found in zip(streams, await pipe.execute(), strict=True):
-            if not found:
+        for (stream, position), found in zip(streams, await pipe.execute(raise_on_error=False), strict=True):
+            if isinstance(found, RedisError) and not is_other_type(found):
+                raise found
+            if not found or isinstance(found, RedisError):
                 self._drop(stream, LogGap(stream, position - 1, "not there: the log is shorter"))
                 continue
             key, fields = found[0]  # a later entry: this one was trimmed

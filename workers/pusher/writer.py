@@ -17,16 +17,18 @@ from typing import Any
 
 from redis.exceptions import RedisError
 from sqlalchemy import select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import keys, log
 from shared.chain import advance
+from shared.connections import is_other_type
+from shared.errors import first_line
 from shared.messages import decode_book_entry, decode_ledger_entry
 from shared.order_id import SHARD_BITS
 from shared.schema import instruments, positions
 from shared.settings import Settings
-from workers.follow import LogGap, Unfoldable, read_logs
+from workers.follow import LogGap, Unfoldable, numbered
 from workers.handler import UNFOLDABLE
 from workers.pusher import statements
 from workers.pusher.book_changes import BookChanges
@@ -39,6 +41,9 @@ DRAIN_S = 2.0
 TRANSACTION_S = 60.0
 _CHUNK = 100
 """Entries folded before the other lanes get their turn."""
+REFUSED = (DataError, IntegrityError)
+"""What PostgreSQL says to rows that no machine can have meant: a trade that it has already, a number beyond 64 bits."""
+RECOVER = 'stop the cluster and run "matchbox recover"'
 
 Entries = list[tuple[int, bytes]]
 
@@ -62,6 +67,7 @@ class Writer:
         self._postgresql = Link("PostgreSQL", self._log)
         self._positions: dict[str, PositionStart] = {}
         self._is_fresh = False  # whether the positions are those of PostgreSQL
+        self._refused: dict[str, tuple[int, str]] = {}  # tag -> what PostgreSQL has of it, and why it takes no more
         self._published: dict[str, int] = {}
         self._told_lost: set[str] = set()
         self._accepted: dict[str, int] = {}  # shard -> orders that PostgreSQL has of it
@@ -118,20 +124,13 @@ class Writer:
         if knew_positions:  # before Redis was asked, so Redis must have what they say
             await self._tell_losses(halted)
         found = await self._read(behind, halted)
-        batch, ledger, book = await self._fold(found, halted)
+        try:
+            count = await self._write(found, halted)
+        except REFUSED:
+            count = await self._write_apart(found, halted) or await self.write()
         self._tell_halted(halted)
-        if not batch:
-            return 0
-        async with asyncio.timeout(TRANSACTION_S):
-            await self._commit(batch, ledger, book)
-        self._postgresql.up()
-        for row in batch:
-            self._positions[row.tag] = PositionStart(row.tag, row.length, row.chain, row.chain_before)
-            self._accepted[row.tag] = max(self._accepted.get(row.tag, 0), self._accepting.get(row.tag, 0))
-        count = sum(row.length - row.from_length for row in batch)
-        self.written += count
-        self.lag = max(0, self.lag - count)
-        await self._publish()
+        if count:
+            await self._publish()
         return count
 
     # --- where things stand ----------------------------------------------------------------------
@@ -197,9 +196,9 @@ class Writer:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def _behind(self, lengths: dict[str, tuple[int, str]], halted: dict[str, str]) -> list[str]:
-        """Tags whose log has entries that PostgreSQL has not."""
-        behind = []
+    def _behind(self, lengths: dict[str, tuple[int, str]], halted: dict[str, str]) -> dict[str, int]:
+        """The length of each log, by tag, that has entries that PostgreSQL has not."""
+        behind = {}
         for tag, (length, chain) in lengths.items():
             have = self._position(tag)
             if have.length > length:
@@ -208,26 +207,47 @@ class Writer:
             elif have.length == length and have.chain != chain:
                 halted[tag] = _diverged(tag, length)
             elif have.length < length:
-                behind.append(tag)
+                behind[tag] = length
+        for tag, (length, why) in self._refused.items():
+            if behind.get(tag) and self._position(tag).length == length:
+                halted[tag] = why
+                del behind[tag]
         return behind
 
-    async def _read(self, tags: list[str], halted: dict[str, str]) -> dict[str, Entries]:
-        """The next entries of each log, each after the last one that PostgreSQL has."""
+    async def _read(self, behind: dict[str, int], halted: dict[str, str]) -> dict[str, Entries]:
+        """The next entries of each log after the last one that PostgreSQL has, up to where its owner has written.
+
+        What stands behind that is somebody else's. Before a hole, or a key that is no log, is all that can be had.
+        """
+        if not behind:
+            return {}
+        count = max(1, self._settings.slow_batch // len(behind)) + 1
+        pipe = self._client.pipeline(transaction=False)
+        for tag, length in behind.items():
+            first = max(1, self._position(tag).length)
+            # The name as bytes skips redis-py's conversion into dicts.
+            pipe.execute_command(b"XRANGE", keys.log(tag), f"{first}-0", f"{length}-0", "COUNT", count)
         found: dict[str, Entries] = {}
-        starts = {keys.log(tag): max(0, self._position(tag).length - 1) for tag in tags}
-        while starts:
-            count = max(1, self._settings.slow_batch // len(starts)) + 1
-            try:
-                answer = await read_logs(self._client, starts, count, 0)
-            except LogGap as gap:
-                del starts[gap.stream]
-                halted[gap.stream.removesuffix(keys.log(""))] = str(gap)
-                continue
-            for tag in tags:
-                if keys.log(tag) in starts:
-                    self._check(tag, answer.get(keys.log(tag), []), found, halted)
-            break
+        for tag, answer in zip(behind, await pipe.execute(raise_on_error=False), strict=True):
+            if isinstance(answer, RedisError) and is_other_type(answer):
+                halted[tag] = f"{keys.log(tag)}: is no log any more ({answer}); {RECOVER}"
+            elif isinstance(answer, RedisError):
+                raise answer
+            else:
+                self._take(tag, answer, found, halted)
         return found
+
+    def _take(self, tag: str, answer: Any, found: dict[str, Entries], halted: dict[str, str]) -> None:
+        """Those of the entries that follow one another; if none does, the log is halted."""
+        stream, start = keys.log(tag), max(0, self._position(tag).length - 1)
+        try:
+            entries = numbered(stream, start, answer)
+        except LogGap as gap:
+            entries = numbered(stream, start, answer[: gap.position - start])
+            if len(entries) <= (1 if self._position(tag).length else 0):
+                halted[tag] = str(gap)
+                return
+        self._check(tag, entries, found, halted)
 
     def _check(self, tag: str, entries: Entries, found: dict[str, Entries], halted: dict[str, str]) -> None:
         """Whether this is the log that PostgreSQL has followed: its last entry has the hash it had."""
@@ -241,10 +261,46 @@ class Writer:
             found[tag] = entries
         else:
             halted[tag] = (
-                f"{keys.log(tag)}: has no entry after {have.length:,}, but a greater length; its entries are lost"
+                f"{keys.log(tag)}: has no entry after {have.length:,}, but a greater length; its entries are lost; "
+                f"{RECOVER}"
             )
 
     # --- folding and writing ---------------------------------------------------------------------
+
+    async def _write(self, found: dict[str, Entries], halted: dict[str, str]) -> int:
+        """Write what may be written of these entries, in one transaction. Answers how many."""
+        batch, ledger, book = await self._fold(found, halted)
+        if not batch:
+            return 0
+        async with asyncio.timeout(TRANSACTION_S):
+            await self._commit(batch, ledger, book)
+        self._postgresql.up()
+        for row in batch:
+            self._positions[row.tag] = PositionStart(row.tag, row.length, row.chain, row.chain_before)
+            self._accepted[row.tag] = max(self._accepted.get(row.tag, 0), self._accepting.get(row.tag, 0))
+        count = sum(row.length - row.from_length for row in batch)
+        self.written += count
+        self.lag = max(0, self.lag - count)
+        return count
+
+    async def _write_apart(self, found: dict[str, Entries], halted: dict[str, str]) -> int:
+        """PostgreSQL refuses what one of the logs says: write each for itself, that one up to there."""
+        return sum([await self._write_one(tag, entries, halted) for tag, entries in found.items()])
+
+    async def _write_one(self, tag: str, entries: Entries, halted: dict[str, str]) -> int:
+        """As many of these entries of one log as PostgreSQL takes and as may be written."""
+        try:
+            return await self._write({tag: entries}, halted)
+        except REFUSED as error:
+            if len(entries) == 1:
+                why = (
+                    f"{keys.log(tag)}: PostgreSQL refuses entry {entries[0][0]}-0 ({first_line(error.orig)}); {RECOVER}"
+                )
+                self._refused[tag] = (self._position(tag).length, why)
+                return 0
+        half = len(entries) // 2
+        count = await self._write_one(tag, entries[:half], halted)
+        return count + await self._write_one(tag, entries[half:], halted) if count == half else count
 
     async def _fold(
         self, found: dict[str, Entries], halted: dict[str, str]

@@ -30,6 +30,8 @@ from workers.audit.run import audit
 INSTRUMENTS = (harness.BTC_USD, harness.ETH_USD)
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--aof-load-truncated", "yes")
 READY_S = 30.0
+LEAVES = 0.2
+"""Share of requests after which a trader connects anew, perhaps to another gateway."""
 
 
 class Trader(Load):
@@ -56,9 +58,13 @@ class Trader(Load):
                         self.canceled.append((time.monotonic(), order_id))
 
     def open_client(self) -> httpx.Client:
-        """The way to the exchange: a connection for each request, since one that lasts would know one gateway only."""
+        """The way to the exchange. A connection that lasts would know one gateway only, so it often begins anew."""
         way = f"http://127.0.0.1:{self.settings.port}"
-        return httpx.Client(base_url=way, timeout=10, limits=httpx.Limits(max_keepalive_connections=0))
+        return httpx.Client(base_url=way, timeout=10, event_hooks={"request": [self._often_leave]})
+
+    def _often_leave(self, request: httpx.Request) -> None:
+        if self._random.random() < LEAVES:
+            request.headers["Connection"] = "close"
 
     def _order(self, client: httpx.Client, symbol: str) -> None:
         client_id, cents = uuid.uuid4().hex, 5_000_000 + self._random.randrange(-300, 300)

@@ -85,7 +85,7 @@ class Lane:
         return (sign.get("pid"), sign.get("state")) == (self.child.pid, "running")
 
     def _bury(self) -> int:
-        fault, code = self.fault, self.child.process.exitcode
+        fault, code = self.fault, self.child.exit_code
         if fault is None or code != -signal.SIGKILL or "reached" not in self.child.told():
             label = fault.label if fault else "no fault"
             self.problems.append(f'{self.name} ended by itself ({code}) at "{label}": {self.child.last_words()}')

@@ -24,7 +24,7 @@ HURRY = {
     "workers.pusher.process": {"BEAT_S": 0.1},
 }
 """Constants of the product that are smaller here: else hardly a process would live to trim, or to try again."""
-ENTRIES = {"supervisor": "cluster.background", "fakes": "tests.processes.crash.fakes"}
+ENTRIES = {"supervisor": "cluster.background", "fakes": "tests.cluster.fake_cluster"}
 """Modules of those that are no workers."""
 
 

@@ -51,9 +51,11 @@ class Supervised:
         self._is_serving = is_serving
         self._log = settings.data_dir / "crash.log"
         self._living: Child | None = None
+        self._strangers: set[str] = set()
 
     def start(self, fault: Fault | None = None) -> Child:
         """Start a supervisor."""
+        self._strangers = set(os.listdir("/proc"))
         self._living = Child(self._kind, self.settings, fault, self._log)
         return self._living
 
@@ -83,7 +85,7 @@ class Supervised:
                 else:
                     self._kill_a_worker(child)
             time.sleep(0.01)
-        code = child.process.exitcode
+        code = child.exit_code
         if code != -signal.SIGKILL:
             self.problems.append(f'the supervisor ended by itself ({code}) at "{label}": {child.last_words()}')
         child.end()
@@ -111,21 +113,34 @@ class Supervised:
 
     def workers(self) -> list[str]:
         """The workers that run, of whatever supervisor."""
-        return sorted(name for name, _ in _processes(self.settings.data_dir))
+        return sorted(name for name, _ in self._processes())
+
+    def _processes(self) -> list[tuple[str, int]]:
+        """(name, pid) of each worker whose data folder this is, and that is no older than the supervisor."""
+        wanted, found = f"MATCHBOX_DATA={self.settings.data_dir}".encode(), []
+        for pid in set(os.listdir("/proc")) - self._strangers:
+            entry = Path("/proc", pid)
+            try:
+                name = _name_of((entry / "cmdline").read_bytes().split(b"\0"))
+                if name and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append((name, int(pid)))
+            except (FileNotFoundError, ProcessLookupError, PermissionError, NotADirectoryError):
+                continue
+        return found
 
     def expect_all(self) -> None:
         """A supervisor brings everything back: each worker once, and as its record says; stopped, it leaves nothing."""
         child = self.start()
         try:
             wait_until(lambda: self._is_serving() and set(self.workers()) >= set(WORKERS), "the cluster is back")
-            wait_until(lambda: self._recorded() == dict(_processes(self.settings.data_dir)), "the record is true")
+            wait_until(lambda: self._recorded() == dict(self._processes()), "the record is true")
             twice = [name for name, count in Counter(self.workers()).items() if count > 1]
             if twice:
                 self.problems.append(f"running twice: {', '.join(twice)}")
             child.send_signal(signal.SIGTERM)
             child.process.join(LIFE_S)
-            if child.process.exitcode != 0 or self.workers() or (self.settings.data_dir / RECORD_FILE).exists():
-                self.problems.append(f"a stop leaves {self.workers()} and ends with {child.process.exitcode}")
+            if child.exit_code != 0 or self.workers() or (self.settings.data_dir / RECORD_FILE).exists():
+                self.problems.append(f"a stop leaves {self.workers()} and ends with {child.exit_code}")
         except AssertionError as error:
             self.problems.append(f"{error}: {self.workers()}, recorded {self._recorded()}: {child.last_words()}")
         finally:
@@ -138,22 +153,6 @@ class Supervised:
         record = read_record(self.settings.data_dir)
         others = (*SERVERS, INITDB, MIGRATIONS)
         return {one.name: one.pid for one in record.processes if one.name not in others} if record else {}
-
-
-def _processes(folder: Path) -> list[tuple[str, int]]:
-    """(name, pid) of each worker whose data folder this is."""
-    wanted, found = f"MATCHBOX_DATA={folder}".encode(), []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            name = _name_of(words)
-            if name and wanted in (entry / "environ").read_bytes().split(b"\0"):
-                found.append((name, int(entry.name)))
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-    return found
 
 
 def _name_of(words: list[bytes]) -> str:

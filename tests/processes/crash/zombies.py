@@ -56,7 +56,7 @@ class Succession:
     def look(self) -> int:
         """Do what is to be done now. Answers how many were replaced and woken."""
         if self.owner.has_ended() and not self.problems:
-            self.problems.append(f"{self.name} ended ({self.owner.process.exitcode}): {self.owner.last_words()}")
+            self.problems.append(f"{self.name} ended ({self.owner.exit_code}): {self.owner.last_words()}")
         if self.problems:
             self._labels.clear()
             self.owner.fault = None
