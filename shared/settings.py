@@ -7,6 +7,7 @@ supervisor hands its settings to its children through their environment, so secr
 import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -27,6 +28,8 @@ Bound = Annotated[int, Meta(ge=0, le=1_000_000)]
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 SERVER_KEY_CHARS_MIN = 32
+ALIKE = 0.85
+"""From here on two names are one misspelt (1: the same)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,8 +143,18 @@ def load_settings(environment: Mapping[str, str] | None = None, dotenv: Path | N
     if dotenv is not None and dotenv.is_file():
         found |= {name: value for name, value in dotenv_values(dotenv).items() if value is not None}
     found |= os.environ if environment is None else environment
-    names = Settings.__struct_fields__
-    return _checked({name: found[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in found})
+    names = {PREFIX + name.upper(): name for name in Settings.__struct_fields__}
+    for variable in found.keys() - names:
+        if variable.startswith(PREFIX):
+            _refuse_misspelt(variable)
+    return _checked({name: found[variable] for variable, name in names.items() if variable in found})
+
+
+def _refuse_misspelt(variable: str) -> None:
+    """Who meant a setting must not trade without it; but other programs may have variables that begin like ours."""
+    meant = get_close_matches(variable.removeprefix(PREFIX).lower(), Settings.__struct_fields__, n=1, cutoff=ALIKE)
+    if meant:
+        raise InvalidSetting(f"{variable} is no setting: write {PREFIX}{meant[0].upper()}, or take it away")
 
 
 def _checked(values: dict[str, Any]) -> Settings:

@@ -1,7 +1,8 @@
 """How long a book pauses when its host dies: ``python -m tests.processes.failover --runs 20`` (``make failover N=20``).
 
 Each run kills the host that owns everything, lets it come back, and then stops the other one in order, so that
-everything is where it was. Under load all the while; at the end every promise is looked for, and the audit runs.
+everything is where it was; then the first is cut off from the servers, is back, and the other one stopped again.
+Under load all the while; at the end every promise is looked for, and the audit runs.
 """
 
 import statistics
@@ -27,13 +28,18 @@ class Pauses(msgspec.Struct):
 
 
 class Figures(msgspec.Struct):
-    """The closing line. ``killed``: a host died; ``stopped``: it was stopped in order; ``joined``: it came (back)."""
+    """The closing line. ``killed``: a host died; ``stopped``: it was stopped in order; ``joined``: it came (back).
+
+    ``cut_off``: it lost its network, ``mended``: and had it again.
+    """
 
     runs: int
     lease_ms: int
     killed: Pauses
     stopped: Pauses
     joined: Pauses
+    cut_off: Pauses
+    mended: Pauses
     writers: int
     acknowledged: int
     lost: int
@@ -47,7 +53,7 @@ class Failover:
 
     def __init__(self, hosts: list[Host]) -> None:
         self.hosts = hosts
-        self.watch = Watch(hosts[0].settings.redis_url)
+        self.watch = Watch(hosts[1].settings.redis_url)
         self.loads = [RoamingLoad(hosts, 1), RoamingLoad(hosts[::-1], 2)]
         self.watch.start()
         for load in self.loads:
@@ -66,6 +72,27 @@ class Failover:
         since = time.monotonic()
         self.hosts[0].die()
         return self._moved(since)
+
+    def cut_off_owner(self) -> dict[str, float]:
+        """The host that has everything reaches no server any more, and is none the wiser.
+
+        One client is at either host. The one at the second stays: who asks one that is cut off waits 5 s for its 503.
+        """
+        self.loads[0].go_to(self.hosts)
+        self.loads[1].go_to(self.hosts[1:])
+        time.sleep(WORK_S)
+        since = time.monotonic()
+        self.hosts[0].cut_off()
+        return self._moved(since)
+
+    def reconnect(self) -> dict[str, float]:
+        """The host that was cut off is back, with all that it thought meanwhile."""
+        since = time.monotonic()
+        self.hosts[1].reconnect()
+        self.hosts[1].wait_joined()
+        self.loads[1].go_to(self.hosts)
+        time.sleep(WORK_S)
+        return self.pauses(since)
 
     def stop_owner(self) -> dict[str, float]:
         """The same, but it is stopped in order."""
@@ -127,36 +154,36 @@ def told(what: str, pauses: dict[str, float]) -> str:
 def main(runs: int, lease_ms: int) -> None:
     """Kill and stop hosts under load and measure how long trading pauses; exit code 1 if anything was lost."""
     started = time.monotonic()
-    killed: list[dict[str, float]] = []
-    stopped: list[dict[str, float]] = []
-    joined: list[dict[str, float]] = []
+    pauses: dict[str, list[dict[str, float]]] = {}
     with two_hosts(lease_ms) as hosts:
         failover = Failover(hosts)
         for number in range(runs):
             click.echo(f"run {number + 1} of {runs}", err=True)
-            for what, pauses, act in (
-                ("killed", killed, failover.kill_owner),
-                ("joined", joined, failover.come_back),
-                ("stopped", stopped, failover.stop_owner),
-                ("joined", joined, failover.come_back),
+            for what, act in (
+                ("killed", failover.kill_owner),
+                ("joined", failover.come_back),
+                ("stopped", failover.stop_owner),
+                ("joined", failover.come_back),
+                ("cut_off", failover.cut_off_owner),
+                ("mended", failover.reconnect),
+                ("stopped", failover.stop_owner),
+                ("joined", failover.come_back),
             ):
-                pauses.append(act())
-                click.echo(told(what, pauses[-1]), err=True)
+                pauses.setdefault(what, []).append(act())
+                click.echo(told(what, pauses[what][-1]), err=True)
         failover.finish()
         audit = hosts[0].run("audit", check=False)
         lost, doubled = lost_and_doubled(failover.loads)
         figures = Figures(
-            runs,
-            lease_ms,
-            summary(killed),
-            summary(stopped),
-            summary(joined),
-            failover.writers(),
-            sum(len(load.acknowledged) for load in failover.loads),
-            lost,
-            doubled,
-            sum(msgspec.json.decode(audit.stdout.splitlines()[-1])["violated"].values()),
-            round(time.monotonic() - started, 1),
+            runs=runs,
+            lease_ms=lease_ms,
+            **{what: summary(found) for what, found in pauses.items()},
+            writers=failover.writers(),
+            acknowledged=sum(len(load.acknowledged) for load in failover.loads),
+            lost=lost,
+            doubled=doubled,
+            violations=sum(msgspec.json.decode(audit.stdout.splitlines()[-1])["violated"].values()),
+            seconds=round(time.monotonic() - started, 1),
         )
     click.echo(msgspec.json.encode(figures))
     sys.exit(bool(lost or doubled or audit.returncode))

@@ -1,6 +1,7 @@
 """Two hosts that run one exchange: two supervisors, each with a data folder and a port, on one Redis and PostgreSQL.
 
-A host here is a data folder on this machine: what dies with a host is every process of its supervisor, at once.
+A host here is a data folder on this machine: what dies with a host is every process of its supervisor, at once. What
+is cut off is its way to Redis and PostgreSQL; clients still reach its gateway.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from shared import keys
 from shared.connections import connect
 from shared.instrument import make_instrument
 from tests.processes.running import Cluster, Load
+from tests.processes.wire import Wire
 from tests.servers import PostgreSQL, Valkey
 
 SYMBOLS = ("BTC-USD", "ETH-USD")
@@ -37,6 +39,18 @@ _OWNED = re.compile(r"event=recovered .*?epoch=(\d+) .*?length=(\d+)")
 
 class Host(Cluster):
     """One host. ``pids`` are those of its supervisor and of all that this has started."""
+
+    wires: Sequence[Wire] = ()
+
+    def cut_off(self) -> None:
+        """Its network fails: it goes on, and reaches no server."""
+        for wire in self.wires:
+            wire.cut()
+
+    def reconnect(self) -> None:
+        """Its network is back."""
+        for wire in self.wires:
+            wire.mend()
 
     def pids(self) -> dict[str, int]:
         """Its processes, by name."""
@@ -76,18 +90,26 @@ class Host(Cluster):
 
 @contextlib.contextmanager
 def two_hosts(lease_ms: int = 3000) -> Iterator[list[Host]]:
-    """Two running hosts, the first of which was there first, with two instruments."""
+    """Two running hosts, the first of which was there first and can be cut off, with two instruments."""
     redis = Valkey("--appendonly", "yes", "--appendfsync", "always")
     database = PostgreSQL()
     with tempfile.TemporaryDirectory(prefix="mb-hosts-") as folder, contextlib.ExitStack() as closing:
         for server in (redis, database):
             closing.callback(server.remove)
             server.start()
-        common = {
-            "redis_url": redis.url, "database_url": database.url, "server_key": secrets.token_urlsafe(32),
-            "lease_ms": str(lease_ms),
-        }  # fmt: skip
-        hosts = [Host(str(Path(folder) / name), **common) for name in ("one", "two")]
+        wires = [Wire(f"{redis.folder}/s"), Wire(f"{database.folder}/.s.PGSQL.5432")]
+        for wire in wires:
+            closing.callback(wire.close)
+        common = {"server_key": secrets.token_urlsafe(32), "lease_ms": str(lease_ms)}
+        wired = {
+            "redis_url": f"redis://127.0.0.1:{wires[0].port}",
+            "database_url": f"postgresql://postgres@127.0.0.1:{wires[1].port}/matchbox",
+        }
+        hosts = [
+            Host(str(Path(folder) / "one"), **common, **wired),
+            Host(str(Path(folder) / "two"), **common, redis_url=redis.url, database_url=database.url),
+        ]
+        hosts[0].wires = wires
         for host in hosts:
             closing.callback(host.run, "stop", check=False)
             host.run("start", "--detach")
@@ -155,15 +177,18 @@ class RoamingClient(httpx.Client):
 
     def __init__(self, ports: Sequence[int]) -> None:
         super().__init__(timeout=10)
-        self._ports = list(ports)
+        self.ports = list(ports)
 
     def request(self, method: str, path: str, **more: object) -> httpx.Response:  # type: ignore[override]
-        """Ask the present gateway. Raises ``httpx.HTTPError``; the next request goes to the other one then."""
+        """Ask the present gateway. Raises ``httpx.HTTPError``; after that or a 503 the other one is asked next."""
+        is_served = False
         try:
-            return super().request(method, f"http://127.0.0.1:{self._ports[0]}{path}", **more)  # type: ignore[arg-type]
-        except httpx.HTTPError:
-            self._ports.append(self._ports.pop(0))
-            raise
+            answer = super().request(method, f"http://127.0.0.1:{self.ports[0]}{path}", **more)  # type: ignore[arg-type]
+            is_served = answer.status_code != 503
+            return answer
+        finally:
+            if not is_served:
+                self.ports = [*self.ports[1:], self.ports[0]]
 
 
 class RoamingLoad(Load):
@@ -175,9 +200,15 @@ class RoamingLoad(Load):
         super().__init__(hosts[0], seed)
         self._ports = [host.settings.port for host in hosts]
 
+        self._client = RoamingClient(self._ports)
+
     def open_client(self) -> httpx.Client:
         """The way to the exchange: every second load begins at the second host."""
-        return RoamingClient(self._ports)
+        return self._client
+
+    def go_to(self, hosts: Sequence[Host]) -> None:
+        """Ask the first of them next, and from now on nobody else than these."""
+        self._client.ports = [host.settings.port for host in hosts]
 
 
 def writers(hosts: Sequence[Host], worker: str) -> list[tuple[int, int]]:

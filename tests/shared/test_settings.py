@@ -57,6 +57,17 @@ def test_urls_of_postgresql(url):
     assert Settings().with_changes(database_url=url).database_url == url
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [("MATCHBOX_GATEWAY", "GATEWAYS"), ("MATCHBOX_DURABILTY", "DURABILITY"), ("MATCHBOX_REDISURL", "REDIS_URL")],
+)
+def test_a_misspelt_setting_is_not_passed_over(variable, meant):
+    """Whoever set it would trade without it; what only begins like ours is somebody else's."""
+    with pytest.raises(InvalidSetting, match=f"{variable} is no setting: write MATCHBOX_{meant}, or take it away"):
+        load_settings({variable: "1"}, None)
+    assert load_settings({"MATCHBOX_TEST_FAULT": "1", "MATCHBOXER": "1", "PORT": "1"}, None) == Settings()
+
+
 def test_every_setting_is_listed():
     """``start --help`` shows each variable, with what it means."""
     assert [name for name, _ in variables()] == list(Settings().environment())
