@@ -13,7 +13,7 @@ from sqlalchemy import text
 from shared import keys
 from shared.chain import advance
 from shared.connections import connect_async, open_database, open_database_async
-from shared.messages import OrderRequest, TransferRequest
+from shared.messages import LedgerEntry, OrderRequest, TransferRequest, encode
 from shared.schema import metadata
 from shared.settings import Settings
 from tests.nursery import Child
@@ -336,6 +336,24 @@ def test_what_postgresql_refuses_halts_this_log_only(redis_url, database_url, hu
     assert halted[BOOK].endswith('stop the cluster and run "matchbox recover"')
     assert position(database_url, BOOK) == good
     assert all(position(database_url, tag) == length for tag, length in market.lengths.items() if tag != BOOK)
+
+
+def test_nobody_waits_for_an_entry_that_no_owner_wrote(redis_url, database_url):
+    """A ledger has settled what somebody else wrote into a book's log: its own log is written."""
+    market, ledger = Market(redis_url), keys.shard_tag(0)
+    forged = 0
+
+    def settle():
+        nonlocal forged
+        forged = market.lengths[BOOK] + 1
+        market.log(ledger, encode(LedgerEntry(f"{keys.log(BOOK)} {forged}-0", market.now, [])))
+        market.write()
+
+    halted = halted_after(redis_url, database_url, market, settle)
+    assert position(database_url, ledger) == market.lengths[ledger]
+    assert halted == {} or halted[BOOK].startswith(
+        f"{keys.log(BOOK)}: a ledger has settled entry {forged}-0, its owner"
+    )
 
 
 def test_what_stands_before_a_hole_is_written(redis_url, database_url):

@@ -260,10 +260,8 @@ class Writer:
         if entries:
             found[tag] = entries
         else:
-            halted[tag] = (
-                f"{keys.log(tag)}: has no entry after {have.length:,}, but a greater length; its entries are lost; "
-                f"{RECOVER}"
-            )
+            lost = f"has no entry after {have.length:,}, but a greater length; its entries are lost"
+            halted[tag] = f"{keys.log(tag)}: {lost}; {RECOVER}"
 
     # --- folding and writing ---------------------------------------------------------------------
 
@@ -313,7 +311,10 @@ class Writer:
         while True:
             ledger, book, batch = LedgerChanges(), BookChanges(), []
             reached, accepted = self._known(halted)
-            for tag, count in writable(decoded, reached, accepted).items():
+            counts = writable(decoded, reached, accepted)
+            if await self._halt_unwritten([one[0] for tag, one in decoded.items() if one and not counts[tag]], halted):
+                continue
+            for tag, count in counts.items():
                 sane = await self._fold_log(tag, decoded[tag][:count], ledger, book, halted)
                 if sane < count:
                     decoded[tag] = decoded[tag][:sane]
@@ -323,6 +324,17 @@ class Writer:
                     self._accepting[tag] = max(one.accepts for one in decoded[tag][:count])
             else:
                 return batch, ledger, book
+
+    async def _halt_unwritten(self, waiting: list[Entry], halted: dict[str, str]) -> bool:
+        """Halt books whose owners never wrote what a ledger has settled: nobody may wait for that. Whether any was."""
+        forged = {}
+        for tag, need in {one for entry in waiting for one in entry.needs if one[0] in self._symbols.keys() - halted}:
+            length = int(await self._client.hget(keys.meta(tag), "length") or 0)
+            if need > length:
+                what = f"a ledger has settled entry {need}-0, its owner has written {length}: somebody else wrote there"
+                forged[tag] = f"{keys.log(tag)}: {what}; {RECOVER}"
+        halted |= forged
+        return bool(forged)
 
     def _known(self, halted: dict[str, str]) -> tuple[dict[str, int], dict[str, int]]:
         """How far PostgreSQL is in the books' logs, and in each shard's orders; of those that go on."""
@@ -403,7 +415,5 @@ class Writer:
 
 
 def _diverged(tag: str, length: int) -> str:
-    return (
-        f"{keys.log(tag)}: PostgreSQL has followed another log up to {length:,} (their hashes differ); "
-        'run "matchbox recover"'
-    )
+    what = f"PostgreSQL has followed another log up to {length:,} (their hashes differ)"
+    return f'{keys.log(tag)}: {what}; run "matchbox recover"'
