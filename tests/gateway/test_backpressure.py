@@ -123,6 +123,25 @@ def test_it_goes_on_when_the_ledger_has_caught_up(client, redis_url):
     assert (found.trouble, refusals(found, ENTRIES)) == ("", 0)
 
 
+def test_who_has_caught_up_gets_orders_within_moments(client, redis_url):
+    """As after a failover: nobody waits for the next beat, a second away."""
+
+    async def relieved():
+        connection = connect_async(redis_url)
+        found = Backpressure(connection, Settings(shards=2))
+        place = add(client, 60)
+        await found.measure()
+        relief = asyncio.create_task(found.relieve_forever())
+        assert refusals(found, ENTRIES) == 2
+        take(client, place)
+        await asyncio.sleep(0.5)
+        relief.cancel()
+        await connection.aclose()
+        return refusals(found, ENTRIES)
+
+    assert asyncio.run(relieved()) == 0
+
+
 @pytest.mark.parametrize(
     ("level", "expected"), [("open", (0, 0, 0)), ("cancel-only", (2, 0, 0)), ("halted", (2, 1, 0))]
 )

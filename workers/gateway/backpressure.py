@@ -6,9 +6,12 @@ seconds); one that is too old or too long gets no orders, but cancels. Stores: t
 (``shared/pressure.py``).
 """
 
+import asyncio
+import contextlib
 from typing import Any
 
 import msgspec
+from redis.exceptions import RedisError
 
 from shared import keys
 from shared.messages import BlockRequest, CancelAllRequest, CancelRequest, InstrumentRequest, Request
@@ -20,6 +23,7 @@ _SWITCHES = (BlockRequest, InstrumentRequest, CancelAllRequest)
 """Halts and kill switches go through whatever happens, and so does everything at once of an account's own."""
 _CANCELS = (CancelRequest, *_SWITCHES)
 """What gets whoever trades, or all, out of trouble."""
+RELIEF_S = 0.1
 BACK = 2
 """An inbox gets orders again when it is half as old, and half as long, as it may be."""
 
@@ -76,6 +80,14 @@ class Backpressure:
             sent_ms = int(oldest[0][0].partition(b"-")[0]) if oldest else None
             waited_s = 0.0 if sent_ms is None else now_s + now_us / 1e6 - sent_ms / 1000
             self._judge(shard, waited_s, length)
+
+    async def relieve_forever(self) -> None:
+        """Look more often while an inbox gets no orders: one that was only waiting for its ledger is empty at once."""
+        while True:
+            await asyncio.sleep(RELIEF_S)
+            if self._full:
+                with contextlib.suppress(RedisError, OSError):  # who follows the logs says so
+                    await self.measure()
 
     def _judge(self, shard: int, waited_s: float, length: int) -> None:
         share = BACK if shard in self._full else 1

@@ -132,6 +132,7 @@ async def _run(server: Server, listener: socket.socket, gateway: Gateway, client
             gateway.watch.follow_forever(),
             gateway.watch.look_forever(),
             gateway.sockets.relieve_forever(),
+            gateway.backpressure.relieve_forever(),
             gateway.inbox.send_forever(),
             gateway.inbox.expire_forever(),
             gateway.hub.tell_forever(),
