@@ -346,6 +346,7 @@ def test_nobody_waits_for_an_entry_that_no_owner_wrote(redis_url, database_url):
     def settle():
         nonlocal forged
         forged = market.lengths[BOOK] + 1
+        market.client.xadd(keys.log(BOOK), {"d": last_trade(market)}, id=f"{forged}-0")
         market.log(ledger, encode(LedgerEntry(f"{keys.log(BOOK)} {forged}-0", market.now, [])))
         market.write()
 

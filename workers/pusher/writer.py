@@ -330,7 +330,7 @@ class Writer:
         forged = {}
         for tag, need in {one for entry in waiting for one in entry.needs if one[0] in self._symbols.keys() - halted}:
             length = int(await self._client.hget(keys.meta(tag), "length") or 0)
-            if need > length:
+            if need > length and await self._client.xrange(keys.log(tag), f"{need}-0", f"{need}-0"):
                 what = f"a ledger has settled entry {need}-0, its owner has written {length}: somebody else wrote there"
                 forged[tag] = f"{keys.log(tag)}: {what}; {RECOVER}"
         halted |= forged
