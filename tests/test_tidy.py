@@ -1,6 +1,7 @@
 """The tree keeps its own rules: who imports whom, how long things are, what pure files must not touch."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,13 @@ PURE_PACKAGES = {
 """Pure files that other workers may fold."""
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
-def imports_of(path: Path) -> set[str]:
+@cache
+def imports_of(path: Path) -> frozenset[str]:
     """Modules that a file imports, as dotted names."""
     found = set()
     for node in ast.walk(tree_of(path)):
@@ -66,7 +69,7 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def ids(paths: list[Path]) -> list[str]:
