@@ -117,6 +117,7 @@ def two_hosts(lease_ms: int = 3000) -> Iterator[list[Host]]:
                 with connect(redis.url) as client:
                     for symbol in SYMBOLS:
                         instruments.add(client, make_instrument(symbol, "0.01", "0.00000001"))
+                host.wait_joined()  # else the other one may be the first at a book
         for host in hosts:
             host.wait_joined()
         yield hosts

@@ -55,8 +55,8 @@ class Wire:
             far_reader, far_writer = await asyncio.open_unix_connection(self._path)
             with contextlib.closing(far_writer):
                 await asyncio.gather(self._pass_on(reader, far_writer), self._pass_on(far_reader, writer))
-        except OSError:
-            pass  # one end is gone: so is the other
+        except (OSError, asyncio.CancelledError):
+            pass  # one end is gone, and so is the other; or this wire is: streams complain of a task that was canceled
         finally:
             writer.close()
             self._ends.discard(task)
