@@ -44,12 +44,13 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
 
 @pytest.fixture
 def market(redis_url, database_url, tmp_path) -> Iterator[Exchange]:
-    """A cluster with a gateway, and one instrument that the demo knows."""
+    """A cluster with a gateway, and the two instruments that the demo knows."""
     changes = {"data": str(tmp_path), "port": free_port()}
-    with Exchange(redis_url, database_url, "BTC-USD", **changes) as exchange:
-        rules = make_instrument("BTC-USD", "0.01", "0.00000001", maker_fee=1000, taker_fee=2000)
-        Submitter(exchange.client).submit_to_all(InstrumentRequest("add", rules))
-        exchange.client.hset(keys.INSTRUMENTS, "BTC-USD", msgspec.json.encode(rules))
+    with Exchange(redis_url, database_url, "BTC-USD", "ETH-USD", **changes) as exchange:
+        for symbol in ("BTC-USD", "ETH-USD"):
+            rules = make_instrument(symbol, "0.01", "0.00000001", maker_fee=1000, taker_fee=2000)
+            Submitter(exchange.client).submit_to_all(InstrumentRequest(f"add {symbol}", rules))
+            exchange.client.hset(keys.INSTRUMENTS, symbol, msgspec.json.encode(rules))
         exchange.start("gateway:0")
         exchange.wait()
         yield exchange
@@ -80,9 +81,9 @@ def beat(market: Exchange) -> dict[str, Any]:
     return found
 
 
-def trade_id(market: Exchange) -> int:
+def trade_id(market: Exchange, symbol: str = "BTC-USD") -> int:
     try:
-        trades = get(market, "/products/BTC-USD/trades")
+        trades = get(market, f"/products/{symbol}/trades")
     except urllib.error.HTTPError as error:  # 503: the gateway is not ready yet
         if error.code != 503:
             raise
@@ -102,9 +103,11 @@ def test_a_market_lives_and_leaves_nothing_behind(market, start_demo):
     """Quotes on both sides and trades within seconds; SIGTERM: exit code 0 and no order left; money is given once."""
     demo = start_demo()
     until(lambda: trade_id(market) >= 5, "five trades")
-    until(lambda: beat(market)["sequence"] > 10, "a beat that tells of more than ten orders")
+    until(
+        lambda: beat(market)["sequence"] > 10 and not beat(market)["error"], "a beat that tells of ten orders, by all"
+    )
     sign = beat(market)
-    assert (sign["state"], sign["error"], sign["pid"]) == ("running", "", demo.pid)
+    assert (sign["state"], sign["pid"]) == ("running", demo.pid)
 
     def deep():
         book = get(market, "/products/BTC-USD/book?level=2")
@@ -138,6 +141,19 @@ def test_it_survives_a_restart_of_the_gateway(market, start_demo):
     before = trade_id(market)
     until(lambda: trade_id(market) > before + 2, "trades after the restart")
     assert not demo.has_ended()
+
+
+def test_a_product_that_is_not_available_keeps_nobody_from_the_other(market, start_demo):
+    """The book of one cannot be followed: the demo says so in its beat, and trades the other on."""
+    start_demo()
+    until(lambda: trade_id(market) >= 1 and trade_id(market, "ETH-USD") >= 1, "trades in both")
+    log = keys.log(keys.instrument_tag("BTC-USD"))
+    market.client.delete(log)
+    market.client.set(log, "no log")
+    until(lambda: "BTC-USD is not available" in beat(market)["error"], "a complaint in the beat")
+    before = trade_id(market, "ETH-USD")
+    until(lambda: trade_id(market, "ETH-USD") > before + 2, "trades in the other")
+    assert beat(market)["state"] == "running"
 
 
 def test_without_products_it_says_what_to_do(redis_url, database_url, tmp_path):

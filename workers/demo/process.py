@@ -60,7 +60,10 @@ class Demo:
             for person in crowd:
                 api = ApiClient(http, address(settings), person.key)
                 await self._endow(api, person, money, shards)
-                self._traders.append(Trader(person, api, instruments, values, money, self._seed))
+                self._traders += [
+                    Trader(person, api, one, values[symbol], money[one.base], self._seed)
+                    for symbol, one in instruments.items()
+                ]
             self._waiting_for = ""
             self._log.info("Trading", products=list(instruments), traders=len(crowd))
             try:
@@ -100,9 +103,11 @@ class Demo:
             await client.aclose()
 
     def _sign(self) -> Beat:
-        troubles = [self._waiting_for, *(trader.trouble for trader in self._traders)]
+        troubles = [trader.trouble for trader in self._traders]
+        is_idle = self._waiting_for or all(troubles)
         sent = sum(trader.sent for trader in self._traders)
-        return beat_of("starting" if any(troubles) else "running", sent, error=next(filter(None, troubles), ""))
+        error = next(filter(None, [self._waiting_for, *troubles]), "")
+        return beat_of("starting" if is_idle else "running", sent, error=error)
 
 
 def _value(instrument: Instrument, seed: int) -> FairValue:

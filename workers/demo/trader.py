@@ -1,6 +1,7 @@
-"""One trader of the demo: a client with a strategy, that reconnects for as long as it takes.
+"""One trader of the demo at one product: a client with a strategy, that reconnects for as long as it takes.
 
-It knows its own orders from the ``user`` channel and the last trades from ``ticker``. When the connection breaks it
+A person trades each product by a connection of its own, so one that is not available keeps nobody from the others. It
+knows its own orders from the ``user`` channel and the last trades from ``ticker``. When the connection breaks it
 comes back with growing pauses, and reads anew which of its orders are open.
 """
 
@@ -31,32 +32,29 @@ decode = msgspec.json.Decoder().decode
 
 
 class Trader:
-    """A person at their desks, one per product. ``sent``: orders so far; ``trouble``: why it cannot trade now."""
+    """A person at their desk for one product. ``sent``: orders so far; ``trouble``: why it cannot trade now."""
 
     def __init__(
         self,
         person: Person,
         api: ApiClient,
-        instruments: dict[str, Instrument],
-        values: dict[str, FairValue],
-        endowments: dict[str, int],
+        instrument: Instrument,
+        value: FairValue,
+        endowment: int,
         seed: int,
     ) -> None:
-        self.name = person.role.name
+        self.name = f"{person.role.name} {instrument.symbol}"
         self.sent = 0
         self.trouble = "not connected yet"
         self._role = person.role
         self._api = api
-        self._instruments = instruments
-        self._values = values
-        self._endowments = endowments
+        self._rules = instrument
+        self._value = value
+        self._endowment = endowment  # smallest units of the base currency
         self._rng = Random(f"{seed} {self.name}")
-        self._desks = {
-            symbol: Desk(value.value, int(Decimal(PRODUCTS[symbol].unit) / Decimal(instruments[symbol].lot)))
-            for symbol, value in values.items()
-        }
-        self._client_ids = (f"{seed}-{count}" for count in itertools.count(1))
-        self._known: dict[str, tuple[str, str]] = {}  # id of an open order -> product, client id
+        self._desk = Desk(value.value, int(Decimal(PRODUCTS[instrument.symbol].unit) / Decimal(instrument.lot)))
+        self._client_ids = (f"{instrument.symbol}-{seed}-{count}" for count in itertools.count(1))
+        self._known: dict[str, str] = {}  # id of an open order -> client id
         self._log = log.get()
 
     async def run(self) -> None:
@@ -64,7 +62,7 @@ class Trader:
         pause_s, is_first = PAUSE_MIN_S, True
         while True:
             try:
-                async with self._api.feed(list(self._desks), ["user", "ticker"]) as socket:
+                async with self._api.feed([self._rules.symbol], ["user", "ticker"]) as socket:
                     await self._begin(withdraw=is_first)
                     pause_s, is_first, self.trouble = PAUSE_MIN_S, False, ""
                     await self._trade(socket)
@@ -78,43 +76,44 @@ class Trader:
         """Withdraw all orders, if the exchange answers in time."""
         with contextlib.suppress(Away, Declined, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
-                await self._api.request("DELETE", "/orders")
+                await self._withdraw()
+
+    async def _withdraw(self) -> None:
+        await self._api.request("DELETE", f"/orders?product_id={self._rules.symbol}")
 
     async def _begin(self, *, withdraw: bool) -> None:
         """Start with no open order (of an earlier run), or with those that are open."""
         if withdraw:
-            await self._api.request("DELETE", "/orders")
+            await self._withdraw()
         self._known.clear()
-        for desk in self._desks.values():
-            desk.orders.clear()
-        for one in await self._api.request("GET", "/orders?status=open"):
-            if one.get("client_oid") and one["product_id"] in self._desks and one.get("price"):
-                self._open(one["product_id"], one["client_oid"], one)
-                self._known[one["id"]] = one["product_id"], one["client_oid"]
+        self._desk.orders.clear()
+        for one in await self._api.request("GET", f"/orders?status=open&product_id={self._rules.symbol}"):
+            if one.get("client_oid") and one.get("price"):
+                self._open(one["client_oid"], one)
+                self._known[one["id"]] = one["client_oid"]
         await self._count_inventory()
 
     async def _trade(self, socket: ClientConnection) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(socket))
             tasks.create_task(self._watch_inventory())
-            for symbol in self._desks:
-                tasks.create_task(self._work(symbol))
+            tasks.create_task(self._work())
 
     # --- acting ------------------------------------------------------------------------------------
 
-    async def _work(self, symbol: str) -> None:
-        """Look at one product again and again, and do what the strategy says."""
-        desk, pace_s = self._desks[symbol], self._role.pace_s
+    async def _work(self) -> None:
+        """Look at the product again and again, and do what the strategy says."""
+        desk, pace_s = self._desk, self._role.pace_s
         while True:
             await asyncio.sleep(pace_s * self._rng.uniform(0.5, 1.5))
-            desk.fair = self._values[symbol].value
+            desk.fair = self._value.value
             for action in self._role.strategy.decide(desk, self._rng):
-                await self._do(symbol, desk, action)
+                await self._do(desk, action)
 
-    async def _do(self, symbol: str, desk: Desk, action: Action) -> None:
+    async def _do(self, desk: Desk, action: Action) -> None:
         try:
             if isinstance(action, Place):
-                await self._place(symbol, desk, action)
+                await self._place(desk, action)
             else:
                 desk.orders.pop(action.client_id, None)
                 await self._api.request("DELETE", f"/orders/client:{action.client_id}")
@@ -123,10 +122,10 @@ class Trader:
                 raise
             await asyncio.sleep(refusal.retry_after_s)  # a done order, an empty purse, a closed market: go on
 
-    async def _place(self, symbol: str, desk: Desk, order: Place) -> None:
-        rules, client_id = self._instruments[symbol], next(self._client_ids)
+    async def _place(self, desk: Desk, order: Place) -> None:
+        rules, client_id = self._rules, next(self._client_ids)
         body: dict[str, Any] = {
-            "product_id": symbol,
+            "product_id": rules.symbol,
             "side": order.side,
             "size": plain(order.quantity * Decimal(rules.lot)),
             "client_oid": client_id,
@@ -151,26 +150,22 @@ class Trader:
             message = decode(text)
             match message.get("type"):
                 case "ticker":
-                    self._desks[message["product_id"]].trades.append(
-                        self._ticks(message["product_id"], message["price"])
-                    )
+                    self._desk.trades.append(self._ticks(message["price"]))
                 case "received" if message.get("client_oid"):
-                    self._known[message["order_id"]] = message["product_id"], message["client_oid"]
+                    self._known[message["order_id"]] = message["client_oid"]
                 case "done":
-                    symbol, client_id = self._known.pop(message["order_id"], ("", ""))
-                    if symbol:
-                        self._desks[symbol].orders.pop(client_id, None)
+                    self._desk.orders.pop(self._known.pop(message["order_id"], ""), None)
                 case "error":
                     raise Away(f"the feed says: {message.get('message')} {message.get('reason')}")
         raise Away("the feed was closed")
 
-    def _ticks(self, symbol: str, price: str) -> int:
-        return int(Decimal(price) / Decimal(self._instruments[symbol].tick))
+    def _ticks(self, price: str) -> int:
+        return int(Decimal(price) / Decimal(self._rules.tick))
 
-    def _open(self, symbol: str, client_id: str, order: dict[str, Any]) -> None:
+    def _open(self, client_id: str, order: dict[str, Any]) -> None:
         left = Decimal(order["size"]) - Decimal(order["filled_size"])
-        lots = int(left / Decimal(self._instruments[symbol].lot))
-        self._desks[symbol].orders[client_id] = OwnOrder(order["side"], self._ticks(symbol, order["price"]), lots)
+        lots = int(left / Decimal(self._rules.lot))
+        self._desk.orders[client_id] = OwnOrder(order["side"], self._ticks(order["price"]), lots)
 
     async def _watch_inventory(self) -> None:
         while True:
@@ -180,10 +175,9 @@ class Trader:
     async def _count_inventory(self) -> None:
         """Lots it has more or less than it began with."""
         balances = {one["currency"]: Decimal(one["balance"]) for one in await self._api.request("GET", "/accounts")}
-        for symbol, desk in self._desks.items():
-            rules = self._instruments[symbol]
-            first = Decimal(self._endowments[rules.base]).scaleb(-rules.base_scale)
-            desk.inventory = int((balances.get(rules.base, first) - first) / Decimal(rules.lot))
+        rules = self._rules
+        first = Decimal(self._endowment).scaleb(-rules.base_scale)
+        self._desk.inventory = int((balances.get(rules.base, first) - first) / Decimal(rules.lot))
 
 
 def _first(group: BaseExceptionGroup[Any]) -> str:
