@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 
 from cluster import kill_switch
 from cluster.instruments import listing, shard_count
-from shared import keys
+from shared import credentials, keys
 from shared.credentials import (
     ApiKey,
     Role,
@@ -17,6 +17,7 @@ from shared.credentials import (
     create_key,
     create_user,
     find_user,
+    owner_of,
     revoke_key,
     server_key,
     set_access,
@@ -118,10 +119,23 @@ def make_key(
     return made
 
 
-def end_key(client: Any, database: Engine, key: str) -> int:
-    """Revoke an API key and tell the gateways; answers whose it was. Raises ``InvalidInput`` if there is none."""
-    account = revoke_key(database, key)
+def end_key(client: Any, database: Engine, key: str) -> None:
+    """Revoke an API key and tell the gateways. Raises ``InvalidInput`` if there is none."""
+    revoke_key(database, key)
     client.publish(keys.KEYS_CHANNEL, key)
+
+
+def kill_key(client: Any, database: Engine, key: str) -> int:
+    """The same, and cancel what its account has open; answers the account. Also of a key that is revoked already.
+
+    Raises ``InvalidInput`` if there never was one, ``Unavailable`` if the ledger does not answer: do it again then.
+    """
+    account = owner_of(database, key)
+    with database.begin() as connection:
+        revoked = credentials.end_key(connection, key)
+    if revoked:
+        client.publish(keys.KEYS_CHANNEL, key)
+    kill_switch.cancel_all(client, account)
     return account
 
 

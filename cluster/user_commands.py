@@ -157,12 +157,13 @@ def create_key(name: str, scopes: str, label: str, allow_ip: tuple[str, ...], da
 @data_option
 def revoke(key_id: str, cancel: bool, data: str | None) -> None:
     """End an API key at once."""
-    from cluster import accounts, kill_switch
+    from cluster import accounts
 
     session = Session(data)
     with session.database() as database:
-        account = accounts.end_key(session.redis, database, key_id)
-    click.echo(f"{key_id} is revoked")
-    if cancel:
-        kill_switch.cancel_all(session.redis, account)
-        click.echo(f"the orders of account {account} are being canceled")
+        if cancel:
+            account = accounts.kill_key(session.redis, database, key_id)
+            click.echo(f"{key_id} is revoked, and the orders of account {account} are being canceled")
+        else:
+            accounts.end_key(session.redis, database, key_id)
+            click.echo(f"{key_id} is revoked")

@@ -249,13 +249,20 @@ def networks_of(texts: Iterable[str]) -> Sequence[str]:
     return list(found)
 
 
-def revoke_key(engine: Engine, key: str) -> int:
-    """End an API key; answers whose it was. Raises ``InvalidInput`` if there is none, or it was revoked before."""
+def revoke_key(engine: Engine, key: str) -> None:
+    """End an API key. Raises ``InvalidInput`` if there is none, or it was revoked before."""
     with engine.begin() as connection:
-        account = end_key(connection, key)
-        if not account:
+        if not end_key(connection, key):
             raise InvalidInput(f'API key "{key}" does not exist or is revoked already')
-    return account
+
+
+def owner_of(engine: Engine, key: str) -> int:
+    """Whose an API key is, or was. Raises ``InvalidInput`` if there never was one."""
+    with engine.connect() as connection:
+        account = connection.scalar(select(api_keys.c.account).where(api_keys.c.key == key))
+    if account is None:
+        raise InvalidInput(f'API key "{key}" does not exist')
+    return int(account)
 
 
 def end_key(connection: Connection, key: str, account: int = 0) -> int:

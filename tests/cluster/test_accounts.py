@@ -97,6 +97,8 @@ def test_the_kill_switches_cancel_what_they_stop(cluster, matchbox):
         if off:
             matchbox(*off)
         assert cluster.submitter.submit(order(f"after {on}")).order_id
+    assert "is revoked, and the orders" in matchbox("key", "revoke", key, "--cancel"), "a cancel may be asked for again"
+    assert "does not exist" in matchbox("key", "revoke", "nobody's", "--cancel", code=1)
     matchbox("user", "block", "erin")
 
 
