@@ -57,9 +57,9 @@ $(INSTALLED): $(SYNCED) pyproject.toml setup.py $(wildcard $(COMPILED)/*.p*)
 	@$(BIN)/python -c "from workers.engine.core import order_book; print('order book:', order_book().core)"
 	@touch $@
 
-# Two at a time: most tests wait for processes. A file's tests stay together, since they share
+# Three at a time: most tests wait for processes. A file's tests stay together, since they share
 # servers, and come in their own order: by number, the few that take minutes would come last, alone.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
