@@ -190,7 +190,7 @@ def broken(cluster, trader):
         if promise.price and stands != (promise.price, float(promise.size)):
             yield f"{promise} stands as {stands}: {row}"
         rival = found.get(promise.rival)
-        if rival is not None and rival.done_reason and not row.done_reason:
+        if rival is not None and rival.done_reason and not (row.done_reason or row.filled):  # any fill ends the other
             yield f"{number} is open, and its rival is done: {row} {rival}"
         if rival is not None and row.done_reason == rival.done_reason == "filled":
             yield f"both orders of an oco were filled: {row} {rival}"
