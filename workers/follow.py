@@ -26,7 +26,7 @@ from shared.errors import CorruptState
 from shared.messages import decode_book_entry, decode_ledger_entry
 from workers.engine.book import OrderBook
 from workers.engine.core import order_book
-from workers.handler import UNFOLDABLE
+from workers.handler import UNFOLDABLE, told
 from workers.ledger.ledger import Ledger
 from workers.store import Snapshot, read_snapshots
 
@@ -38,8 +38,7 @@ class Unfoldable(CorruptState):
     """An entry of a log that cannot be followed: ``stream`` names the log. A replica is of no use behind it."""
 
     def __init__(self, stream: str, number: int, error: Exception) -> None:
-        found = str(error) if isinstance(error, CorruptState) else f"{type(error).__name__}: {error}"
-        super().__init__(f"{stream}: entry {number}-0 cannot be followed ({found})")
+        super().__init__(f"{stream}: entry {number}-0 cannot be followed ({told(error)})")
         self.stream = stream
 
 

@@ -14,6 +14,11 @@ UNFOLDABLE = (
 """What decoders and machines say to an entry that is none, or does not follow on the state before."""
 
 
+def told(error: Exception) -> str:
+    """One of them in words: ours are sentences, of the others the kind says more than the text."""
+    return str(error) if isinstance(error, CorruptState) else f"{type(error).__name__}: {error}"
+
+
 class Batch:
     """What a handler did with one batch: its log entries, and its messages to outboxes."""
 

@@ -25,8 +25,8 @@ COMMIT = (Path(__file__).parent / "commit.lua").read_text()
 COMMIT_SHA = hashlib.sha1(COMMIT.encode(), usedforsecurity=False).hexdigest()
 HISTORY_CHUNK = 2000
 RETRY_S = 0.5
-FOREIGN = ("equal or smaller than the target stream top item", "WRONGTYPE")
-"""What Redis says when somebody else has written to a key of ours. Trying again is of no use."""
+FOREIGN = "equal or smaller than the target stream top item"
+"""What Redis says when somebody else has written to a stream of ours. Trying again is of no use."""
 STATE_BYTES_S = 2_000_000
 """At least so much of a state a slow machine loads or writes in a second: its lease must not end meanwhile."""
 
@@ -290,7 +290,7 @@ class RedisStore:
                 self._writer.disconnect()
                 continue  # Redis is there: what we were told to stop before it gets done all the same
             except RedisError as error:
-                if any(mark in str(error) for mark in FOREIGN):
+                if FOREIGN in str(error) or is_other_type(error):
                     raise CorruptState(
                         f'{self.tag}: a stream is not what its owner left there ({error}); run "matchbox audit"'
                     ) from error

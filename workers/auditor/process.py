@@ -65,8 +65,9 @@ class Auditor:
         self._broken: dict[str, int] = {}
         """Machines that cannot be followed up to this entry: they need a snapshot from behind it."""
         self._doubted: set[str] = set()
-        self._foreign: list[str] = []
         """Places of findings that no journal has shown again."""
+        self._foreign: list[str] = []
+        """What is to be said of logs with entries that no owner wrote."""
         self._feeds: dict[str, Feed] = {}
         self._logs: RedisLogs | None = None
         self._watch: Watch | None = None

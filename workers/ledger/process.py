@@ -19,7 +19,7 @@ from shared.messages import (
     encode,
 )
 from shared.settings import Settings
-from workers.handler import UNFOLDABLE, Batch, BrokenSource
+from workers.handler import UNFOLDABLE, Batch, BrokenSource, told
 from workers.ledger.digest import digest
 from workers.ledger.ledger import Ledger, Limits
 from workers.ledger.listing import Sent
@@ -74,8 +74,7 @@ class LedgerHandler:
             try:
                 events = self.ledger.settle(symbol, decode_book_entry(payload), now)
             except UNFOLDABLE as error:
-                why = str(error) if isinstance(error, CorruptState) else f"{type(error).__name__}: {error}"
-                raise BrokenSource(source, f"{self.tag}: entry {origin}: {why}") from error
+                raise BrokenSource(source, f"{self.tag}: entry {origin}: {told(error)}") from error
             if events:
                 self._last = events
                 batch.log.append(encode(LedgerEntry(origin, self.ledger.time, events)))
