@@ -1,31 +1,30 @@
 """Somebody writes into one book's log of a running exchange: the other instruments trade on, and status says why."""
 
 import json
-import time
+from functools import partial
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from shared import keys
+from tests.gateway.browser import wait_until
 
 pytestmark = pytest.mark.slow
 
+until = partial(wait_until, timeout_s=15.0)
+
 BTC, ETH = "BTC-USD", "ETH-USD"
 LOG = keys.log(keys.instrument_tag(BTC))
-
-
-def until(check, timeout_s=15.0):
-    end = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
 
 
 def write_nonsense(client):
     """An entry that nothing can follow, behind the last one."""
     last = int(client.xrevrange(LOG, count=1)[0][0].partition(b"-")[0])
     client.xadd(LOG, {"d": b"{nonsense"}, id=f"{last + 1}-0")
+
+
+def last_beat(cluster):
+    return json.loads(cluster.client.get(keys.beat("gateway:0")))
 
 
 def test_one_broken_book_stops_nobody_elses_trading(cluster, ws):
@@ -84,5 +83,6 @@ def test_one_broken_book_stops_nobody_elses_trading(cluster, ws):
     health = cluster.http.get("/health")
     assert (health.status_code, health.json()["status"]) == (200, "impaired")
     assert any(LOG in reason and "matchbox audit" in reason for reason in health.json()["reasons"])
-    beat = until(lambda: LOG in (found := json.loads(cluster.client.get(keys.beat("gateway:0"))))["error"] and found)
+    until(lambda: LOG in last_beat(cluster)["error"])
+    beat = last_beat(cluster)
     assert (beat["state"], beat["pid"]) == ("running", cluster.processes["gateway:0"].pid)

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 
 import httpx
 import pytest
@@ -15,10 +16,13 @@ from websockets.sync.client import connect
 import migrations
 from shared import keys
 from shared.messages import OrderRequest
+from tests.gateway.browser import wait_until
 from tests.harness import Cluster
 from tests.servers import PostgreSQL, Valkey
 
 pytestmark = pytest.mark.slow
+
+until = partial(wait_until, timeout_s=15.0)
 
 ORDER = {"product_id": "BTC-USD", "side": "buy", "price": "100.00", "size": "0.01"}
 
@@ -51,14 +55,6 @@ def cluster(servers):
 def alice(cluster):
     """A user with money."""
     return cluster.user(USD="10000", BTC="10")
-
-
-def until(check, timeout_s=15.0):
-    end = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
 
 
 def test_what_one_gateway_answered_the_other_one_finds(cluster, alice):
