@@ -143,6 +143,8 @@ class Cluster:
                 self.configure(instrument)
             for name in self.names:
                 self.wait_ready(name)
+            if "gateway" in self._workers:
+                self.wait_listed()
             unless_open.pop_all()
         return self
 
@@ -169,7 +171,7 @@ class Cluster:
         return Path(self._folder.name) / f"{name.replace(':', '-')}.log"
 
     def wait_ready(self, name: str) -> None:
-        """Wait until a process says that it runs (a gateway: until it answers, too)."""
+        """Wait until a process says that it runs."""
         end = time.monotonic() + START_S
         pid = self.processes[name].pid
         while time.monotonic() < end:
@@ -179,6 +181,18 @@ class Cluster:
                 return
             time.sleep(0.02)
         raise AssertionError(f"{name} is not ready after {START_S} s:\n{self.log(name).read_text()}")
+
+    def wait_listed(self) -> None:
+        """Wait until every gateway knows every instrument: one that runs may not have heard yet what was added last."""
+        end, missing = time.monotonic() + START_S, set(range(self.settings.gateways))
+        while missing:
+            assert time.monotonic() < end, f"gateways {missing} do not know {self.instruments} after {START_S} s"
+            with httpx.Client(base_url=self.url, timeout=10) as another:  # whichever of them the kernel chooses
+                health = another.get("/health").json()
+            if health["instruments"] >= len(self.instruments):
+                missing.discard(health["gateway"])
+            else:
+                time.sleep(0.02)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         """Send a signal and wait for the end; answers the exit code."""
