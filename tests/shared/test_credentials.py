@@ -54,7 +54,7 @@ def test_the_server_key_is_made_once_and_nobody_else_reads_it(tmp_path):
 def test_processes_that_start_at_once_get_one_server_key(tmp_path):
     """Of many that find no key, one makes it and all use it."""
     settings = Settings(data=str(tmp_path))
-    with multiprocessing.get_context("fork").Pool(4) as pool:
+    with multiprocessing.get_context("forkserver").Pool(4) as pool:
         assert len(set(pool.map(server_key, [settings] * 16))) == 1
 
 
