@@ -70,21 +70,23 @@ def list_instruments(data: str | None, as_json: bool) -> None:
     for one in found:
         fees = (instruments.bps_text(one.maker_fee), instruments.bps_text(one.taker_fee))
         limits = (quantity_text(one, one.min_quantity), price_text(one, one.max_price))
-        table.add_row(one.symbol, one.mode, one.tick, one.lot, *fees, *limits)
+        mode = f"{one.mode} ({one.mode_reason})" if one.mode_reason else one.mode
+        table.add_row(one.symbol, mode, one.tick, one.lot, *fees, *limits)
     print_table(table)
 
 
 @instrument.command()
 @click.argument("symbol")
 @click.option("--cancel", is_flag=True, help="Cancel everybody's orders in it, too.")
+@click.option("--reason", default="", help="What those who try to trade it are told.")
 @data_option
-def halt(symbol: str, cancel: bool, data: str | None) -> None:
+def halt(symbol: str, cancel: bool, reason: str, data: str | None) -> None:
     """Refuse new orders for SYMBOL until it is resumed."""
     redis = Session(data).redis
     if cancel:
-        kill_switch.halt(redis, symbol)
+        kill_switch.halt(redis, symbol, reason)
     else:
-        instruments.set_mode(redis, symbol, "halted")
+        instruments.set_mode(redis, symbol, "halted", reason)
     what = "is halted, and its orders are being canceled" if cancel else "is halted"
     click.echo(f'{symbol} {what}; "matchbox instrument resume {symbol}" opens it again')
 

@@ -90,9 +90,9 @@ def add(client: Any, instrument: Instrument) -> None:
         raise InvalidInput(f"{instrument.symbol}: the ledger refused it: {error}") from error
 
 
-def set_mode(client: Any, symbol: str, mode: Mode) -> Instrument:
-    """Put an instrument into a mode on every shard and in its book, and answer it."""
-    instrument = msgspec.structs.replace(find(client, symbol), mode=mode)
+def set_mode(client: Any, symbol: str, mode: Mode, reason: str = "") -> Instrument:
+    """Put an instrument into a mode on every shard and in its book, and answer it. ``reason``: what people are told."""
+    instrument = find(client, symbol).in_mode(mode, reason)
     Submitter(client, shard_count(client)).submit_to_all(request(instrument))
     client.hset(keys.INSTRUMENTS, symbol, encode(instrument))
     return instrument

@@ -23,9 +23,9 @@ def unblock(client: Any, account: int) -> None:
     _ask(client, BlockRequest(_name(), account, False))
 
 
-def halt(client: Any, symbol: str) -> None:
+def halt(client: Any, symbol: str, reason: str = "") -> None:
     """No orders for an instrument any more, then cancel everybody's: those that come between find it halted."""
-    set_mode(client, symbol, "halted")
+    set_mode(client, symbol, "halted", reason)
     Submitter(client, shard_count(client)).submit(CancelAllRequest(_name(), EVERYONE, symbol))
 
 

@@ -26,6 +26,7 @@ from shared.settings import Settings
 LOOK_S = 2.0
 """A look that takes longer counts as Redis being away."""
 LEASE_MS = 5000
+GIVEN_UP = "its order book does not run"
 
 _FREE = """
 -- KEYS: state. ARGV: epoch of the dead holder, channel. Ends its lease, so that its successor need not wait for it.
@@ -141,7 +142,7 @@ class Observer:
             return False
         text = await self._client.hget(keys.INSTRUMENTS, symbol_of(name))
         if text is not None:
-            instrument = msgspec.structs.replace(msgspec.json.decode(text, type=Instrument), mode="halted")
+            instrument = msgspec.json.decode(text, type=Instrument).in_mode("halted", GIVEN_UP)
             await self._tell_ledgers(instrument)
             await self._client.hset(keys.INSTRUMENTS, instrument.symbol, encode(instrument))
         await self._client.hset(keys.HALTED, name, reason)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from shared import keys
-from shared.pressure import LEVELS, Level, Pressure, Reading
+from shared.pressure import LEVELS, Level, Pressure, Reading, decode_pressure
 from shared.settings import Settings
 
 BACK_PERCENT = 90
@@ -78,8 +78,3 @@ async def measure(client: Any, settings: Settings, symbols: Iterable[str]) -> Pr
     pressure = judge(readings, decode_pressure(former))
     await client.set(keys.PRESSURE, msgspec.json.encode(pressure), ex=TTL_S)
     return pressure
-
-
-def decode_pressure(text: bytes | None) -> Pressure:
-    """What was published; open if nothing was."""
-    return msgspec.json.decode(text, type=Pressure) if text else Pressure()

@@ -9,12 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.plan import AUDITOR, DEMO, INITDB, MIGRATIONS, POSTGRES, PUSHER, VALKEY, symbol_of
-from cluster.pressure import ADVICE, decode_pressure
+from cluster.pressure import ADVICE
 from cluster.record import ClusterRecord, find_process
 from cluster.view import ProcessView, SupervisorView
 from shared import keys
 from shared.beat import Beat, decode_beat
-from shared.pressure import Pressure
+from shared.pressure import Pressure, decode_pressure
 
 SILENT_S = 10.0
 LOST = "silent"

@@ -16,10 +16,6 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
 if TYPE_CHECKING:  # SQLAlchemy takes 0.3 s to load, and books and ledgers, which must restart fast, never use it
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine

@@ -24,6 +24,7 @@ _MILLION = 1_000_000
 DEFAULT_SCALE = 10
 """Decimal places of a currency unless said otherwise: a 0.01 tick times a 0.00000001 lot stays exact."""
 DECIMAL_TEXT_MAX = 40
+REASON_LENGTH_MAX = 128
 
 _SYMBOL = re.compile(r"[A-Z0-9]{1,16}-[A-Z0-9]{1,16}")
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
@@ -36,7 +37,8 @@ class Instrument(msgspec.Struct, omit_defaults=True, frozen=True):
     ``tick``, ``lot``: decimal text, the steps of price and quantity. ``lot_value``: base units in a lot.
     ``tick_value``: quote units in one tick x one lot. ``*_fee``: parts per million. ``collar``: how far from the
     last trade a market order may go, in ppm. ``price_collar``: how far from the last trade before a command any of
-    its trades may be, in ppm (0: as far as it likes). ``*_quantity`` in lots, ``max_price`` in ticks.
+    its trades may be, in ppm (0: as far as it likes). ``*_quantity`` in lots, ``max_price`` in ticks. ``mode_reason``:
+    why it is in its mode, for people; may be empty.
     """
 
     symbol: str
@@ -55,6 +57,7 @@ class Instrument(msgspec.Struct, omit_defaults=True, frozen=True):
     max_price: int = PRICE_MAX
     collar: int = 100_000
     price_collar: int = 0
+    mode_reason: str = ""
 
     @property
     def base(self) -> str:
@@ -65,6 +68,10 @@ class Instrument(msgspec.Struct, omit_defaults=True, frozen=True):
     def quote(self) -> str:
         """Currency it is paid in."""
         return self.symbol.partition("-")[2]
+
+    def in_mode(self, mode: Mode, reason: str = "") -> "Instrument":
+        """The same in another mode; whatever the reason for the last one was, it goes with it."""
+        return msgspec.structs.replace(self, mode=mode, mode_reason=reason)
 
 
 def make_instrument(
@@ -82,6 +89,7 @@ def make_instrument(
     max_price: int = PRICE_MAX,
     collar: int = 100_000,
     price_collar: int = 0,
+    mode_reason: str = "",
 ) -> Instrument:
     """Check an instrument's rules and derive its integer factors. Raises ``InvalidInput``."""
     if not _SYMBOL.fullmatch(symbol):
@@ -99,6 +107,8 @@ def make_instrument(
         raise InvalidInput(f"{symbol}: collar {collar} ppm is not within 1..100000000")
     if not 0 <= price_collar <= 100_000_000:
         raise InvalidInput(f"{symbol}: price_collar {price_collar} ppm is not within 0..100000000")
+    if len(mode_reason) > REASON_LENGTH_MAX:
+        raise InvalidInput(f"{symbol}: the reason for its mode is longer than {REASON_LENGTH_MAX} characters")
     if not 0 < min_quantity <= max_quantity <= QUANTITY_MAX or not 0 < max_price <= PRICE_MAX:
         raise InvalidInput(f"{symbol}: quantity or price limits are out of range")
     step, size = _positive(symbol, "tick", tick), _positive(symbol, "lot", lot)
@@ -112,6 +122,7 @@ def make_instrument(
     return Instrument(
         symbol, plain(step), plain(size), base_scale, quote_scale, lot_value, tick_value, mode,
         "spot", maker_fee, taker_fee, min_quantity, max_quantity, max_price, collar, price_collar,
+        mode_reason,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from shared import keys
 from shared.connections import BLOCK_MS
 from shared.errors import MatchboxError, Unavailable
 from shared.messages import FIELD, LedgerEvent, Rejected, Request, decode_ledger_entry, encode
+from shared.pressure import decode_pressure
 
 COUNT = 500
 
@@ -33,7 +34,8 @@ class Submitter:
         """Send ``request`` to its account's shard and answer the ledger's first event for it.
 
         Raises ``Unavailable`` if nothing answers in time: the request stays in the inbox and may still happen,
-        so repeat it with the same ``request_id`` only. Raises ``Refused`` for a ``Rejected``.
+        so repeat it with the same ``request_id`` only; or if the stores are too full: then nothing was sent. Raises
+        ``Refused`` for a ``Rejected``.
         """
         if shard is None:
             shard = keys.shard_of(getattr(request, "account", 0), self._shards)
@@ -56,7 +58,9 @@ class Submitter:
             raise _silent(" and ".join(map(str, silent)), timeout_s, more)
 
     def _send(self, request: Request, shard: int) -> bytes:
-        """Send it, and answer where the shard's log ended before."""
+        """Send it, and answer where the shard's log ended before. Raises ``Unavailable`` if the stores are too full."""
+        if refusal := decode_pressure(self._client.get(keys.PRESSURE)).refusal(request):
+            raise Unavailable(refusal)
         newest = self._client.xrevrange(keys.log(keys.shard_tag(shard)), count=1)
         self._client.xadd(keys.inbox(shard), {FIELD: encode(request)})
         return newest[0][0] if newest else b"0-0"

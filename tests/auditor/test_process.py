@@ -235,6 +235,7 @@ def test_an_entry_that_no_owner_wrote_is_told_until_it_is_gone(ground):
         on.client.xadd(log, {FIELD: b"{}"}, id=f"{length + 1}-0")
         says = f"{log} has an entry {length + 1}-0, its owner has written {length}: somebody else wrote there".encode()
         on.wait(lambda: says in (on.client.get(keys.beat("auditor")) or b""))
+        assert b"matchbox recover" in on.client.get(keys.beat("auditor")), "what to do about it"
         on.client.delete(log)
         on.client.xgroup_create(log, "none", id="0-0", mkstream=True)
         on.wait(lambda: says not in (on.client.get(keys.beat("auditor")) or b""))

@@ -85,9 +85,12 @@ def test_the_kill_switches_cancel_what_they_stop(cluster, matchbox):
     order = lambda name: OrderRequest(name, account, "BTC-USD", "buy", "limit", 100, 1000)  # noqa: E731
     for on, off, says in (
         (("halt", "--reason", "a fire"), ("resume",), "halted for everyone, under maintenance: a fire"),
-        (("instrument", "halt", "BTC-USD", "--cancel"), ("instrument", "resume", "BTC-USD"), "BTC-USD is halted"),
+        (
+            ("instrument", "halt", "BTC-USD", "--cancel", "--reason", "a fork"), ("instrument", "resume", "BTC-USD"),
+            "BTC-USD is halted, under maintenance: a fork",
+        ),
         (("key", "revoke", key, "--cancel"), (), ""),
-    ):
+    ):  # fmt: skip
         number = cluster.submitter.submit(order(f"before {on}")).order_id
         assert "canceled" in matchbox(*on)
         if says:

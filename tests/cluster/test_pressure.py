@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from cluster.pressure import LAG, MEMORY, decode_pressure, judge, measure, memory_reading
+from cluster.pressure import LAG, MEMORY, judge, measure, memory_reading
 from shared import keys
 from shared.connections import connect, connect_async
-from shared.pressure import Pressure, Reading
+from shared.pressure import Pressure, Reading, decode_pressure
 from shared.settings import Settings
 
 

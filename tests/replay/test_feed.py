@@ -13,11 +13,13 @@ from shared import keys
 from shared.errors import InvalidInput, Unavailable
 from shared.instrument import make_instrument
 from shared.messages import InstrumentRequest
+from shared.pressure import Pressure
 from shared.settings import Settings
 from shared.submit import Submitter
 from tests.replay.dbn import write
 from tests.replay.exchange import Exchange
 from tests.replay.test_bitstamp import HEADER
+from workers.replay import traffic
 from workers.replay.feed import replay
 from workers.replay.show import replay_to
 from workers.replay.steps import Unreadable
@@ -91,6 +93,27 @@ def test_it_survives_a_killed_engine(redis_url, tmp_path):
         report = replay(exchange.settings, path)
         killer.join()
         assert (report.orders, report.cancels, report.refused) == (3000, 750, {})
+
+
+def test_it_waits_while_the_stores_are_full(redis_url, tmp_path, monkeypatch):
+    """Nothing is sent until there is room; if none comes, it says what is full."""
+    full = msgspec.json.encode(Pressure("cancel-only", "Redis memory 9 of 8 kB"))
+    with Exchange(redis_url, "", "BTC-USD") as exchange:
+        path = recording(tmp_path, 400)
+
+        def fill(count: int, _all: int) -> None:
+            exchange.client.set(keys.PRESSURE, full, px=1500)
+            filled_at.append(time.monotonic())
+
+        filled_at: list[float] = []
+        assert replay(exchange.settings, path, progress=fill).steps == 500
+        *_, last, ended = filled_at
+        assert ended - last > 1.4, "before it takes its money back"
+        exchange.client.delete(keys.PRESSURE)
+        monkeypatch.setattr(traffic, "STALL_S", 1.0)
+        with pytest.raises(Unavailable, match=r"takes no orders \(Redis memory 9 of 8 kB\) for 1 s"):
+            replay(exchange.settings, path, progress=lambda *_: exchange.client.set(keys.PRESSURE, full))
+        exchange.client.delete(keys.PRESSURE)
 
 
 def test_amends(redis_url, tmp_path):

@@ -3,6 +3,7 @@
 import threading
 
 import fakeredis
+import msgspec
 import pytest
 
 from shared import keys
@@ -18,6 +19,7 @@ from shared.messages import (
     decode_request,
     encode,
 )
+from shared.pressure import Pressure
 from shared.submit import Refused, Submitter
 
 REQUEST = TransferRequest("r1", 5, "USD", 100)
@@ -84,3 +86,14 @@ def test_a_ledger_that_hangs_keeps_a_kill_switch_from_no_other(client):
         Submitter(client, shards=2).submit_to_all(block, timeout_s=0.3)
     thread.join()
     assert [client.xlen(keys.inbox(shard)) for shard in (0, 1)] == [1, 1]
+
+
+def test_full_stores_get_nothing_from_the_command_line_either(client):
+    """What a gateway would refuse is refused before it is sent, and says why; a kill switch goes through."""
+    client.set(keys.PRESSURE, msgspec.json.encode(Pressure("halted", "Redis memory 9 of 8 kB")))
+    with pytest.raises(Unavailable, match=r"halted for now \(Redis memory 9 of 8 kB\); nothing was sent"):
+        Submitter(client).submit(REQUEST)
+    assert not client.exists(keys.inbox(0))
+    thread = ledger(client, 0, Blocked("r1", 0, []))
+    Submitter(client).submit_to_all(BlockRequest("r1", 0, True))
+    thread.join()

@@ -13,6 +13,8 @@ from shared.messages import FIELD, InstrumentRequest, encode
 from workers.auditor.places import symbol_of
 from workers.auditor.watch import Finding
 
+REASON = "the auditor found it broken"
+"""What those who try to trade it are told; the finding itself is for the operator."""
 FENCE = """
 -- KEYS: meta. ARGV: channel on which releases are told.
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
@@ -77,7 +79,7 @@ def halt(client: Any, shards: int, symbols: list[str]) -> None:
     """Have the ledgers and books refuse orders for these instruments, as "matchbox instrument halt" does."""
     rules = _rules(client)
     for symbol in symbols:
-        halted = msgspec.structs.replace(rules[symbol], mode="halted")
+        halted = rules[symbol].in_mode("halted", REASON)
         request = InstrumentRequest(f"auditor-{symbol}-{time.time_ns()}", halted)
         for shard in range(shards):
             client.xadd(keys.inbox(shard), {FIELD: encode(request)})

@@ -47,6 +47,7 @@ LOADING_S = 30.0
 """The lease while a state is loaded."""
 PAUSE_S = 5.0
 """How long it waits where it cannot follow anything."""
+BEYOND = 'nobody gets past it: "matchbox stop", "matchbox recover" and "matchbox start" go on without it'
 
 
 class Auditor:
@@ -205,7 +206,7 @@ class Auditor:
 
     def _tell_foreign(self, cut: Cut) -> None:
         """Nobody gets past such an entry, so there is nothing to halt."""
-        found = [f"{log} {why}" for log, why in cut.foreign().items()]
+        found = [f"{log} {why}; {BEYOND}" for log, why in cut.foreign().items()]
         if found != self._foreign:
             self._foreign = found
             for one in found:

@@ -10,24 +10,17 @@ import asyncio
 import contextlib
 from typing import Any
 
-import msgspec
 from redis.exceptions import RedisError
 
 from shared import keys
-from shared.messages import BlockRequest, CancelAllRequest, CancelRequest, InstrumentRequest, Request
-from shared.pressure import Pressure
+from shared.messages import Request
+from shared.pressure import CANCELS, Pressure, decode_pressure
 from shared.settings import Settings
 from workers.gateway.errors import unavailable
 
-_SWITCHES = (BlockRequest, InstrumentRequest, CancelAllRequest)
-"""Halts and kill switches go through whatever happens, and so does everything at once of an account's own."""
-_CANCELS = (CancelRequest, *_SWITCHES)
-"""What gets whoever trades, or all, out of trouble."""
 RELIEF_S = 0.1
 BACK = 2
 """An inbox gets orders again when it is half as old, and half as long, as it may be."""
-
-_decode = msgspec.json.Decoder(Pressure).decode
 
 
 class Backpressure:
@@ -44,17 +37,12 @@ class Backpressure:
 
     def check(self, shard: int, request: Request) -> None:
         """Raises ``ApiError`` 503 if this must not be sent."""
-        if shard in self._full and not isinstance(request, _CANCELS):
+        if shard in self._full and not isinstance(request, CANCELS):
             raise unavailable(
                 f"the exchange is {self._full[shard]} and takes only cancels; nothing was sent, try again"
             )
-        level = self._pressure.level
-        if level == "halted" and not isinstance(request, _SWITCHES):
-            raise unavailable(f"the exchange is halted for now ({self._pressure.says}); nothing was sent, try again")
-        if level == "cancel-only" and not isinstance(request, _CANCELS):
-            raise unavailable(
-                f"the exchange takes only cancels for now ({self._pressure.says}); nothing was sent, try again"
-            )
+        if refusal := self._pressure.refusal(request):
+            raise unavailable(refusal)
 
     @property
     def trouble(self) -> str:
@@ -75,7 +63,7 @@ class Backpressure:
             pipe.xrange(keys.inbox(shard), min="-" if position is None else b"(" + position, count=1)
             pipe.xlen(keys.inbox(shard))
         found = await pipe.execute()
-        self._pressure = _decode(pressure) if pressure else Pressure()
+        self._pressure = decode_pressure(pressure)
         for shard, (oldest, length) in enumerate(zip(found[::2], found[1::2], strict=True)):
             sent_ms = int(oldest[0][0].partition(b"-")[0]) if oldest else None
             waited_s = 0.0 if sent_ms is None else now_s + now_us / 1e6 - sent_ms / 1000

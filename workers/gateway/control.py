@@ -63,13 +63,13 @@ class Control:
                 return
             await asyncio.sleep(_POLL_S)
 
-    async def set_mode(self, symbol: str, mode: Mode) -> Instrument:
-        """Put a product into a mode."""
+    async def set_mode(self, symbol: str, mode: Mode, reason: str = "") -> Instrument:
+        """Put a product into a mode. ``reason``: what people are told."""
         with redis_is_away(_WHAT):
             text = await self._client.hget(keys.INSTRUMENTS, symbol)
         if text is None:
             raise product_not_found()
-        instrument = msgspec.structs.replace(_decode(text), mode=mode)
+        instrument = _decode(text).in_mode(mode, reason)
         await self._tell_all(instrument)
         with redis_is_away(_WHAT):
             await self._client.hset(keys.INSTRUMENTS, symbol, _encode(instrument))
@@ -83,9 +83,9 @@ class Control:
 
     # --- the kill switch ---
 
-    async def halt_product(self, symbol: str) -> None:
+    async def halt_product(self, symbol: str, reason: str) -> None:
         """No orders for a product any more, and cancel everybody's: those that come late find it halted."""
-        await self.set_mode(symbol, "halted")
+        await self.set_mode(symbol, "halted", reason)
         await self._ask(0, CancelAllRequest(self._inbox.request_id(), EVERYONE, symbol))
 
     async def block(self, account: int, reason: str) -> None:
@@ -118,8 +118,9 @@ class Control:
             Halt(halt_of_account(account) if account else ALL, blocks[account].reason, blocks[account].time)
             for account in sorted(blocks)
         ]
-        halted = sorted(name for name, one in self._replicas.instruments.items() if one.mode == "halted")
-        return found + [Halt(halt_of_product(symbol), "") for symbol in halted]
+        instruments = self._replicas.instruments
+        halted = [instruments[symbol] for symbol in sorted(instruments) if instruments[symbol].mode == "halted"]
+        return found + [Halt(halt_of_product(one.symbol), one.mode_reason) for one in halted]
 
     async def catch_up(self) -> None:
         """Come to know what was done through other gateways."""

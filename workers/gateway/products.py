@@ -33,7 +33,7 @@ class Product(msgspec.Struct, frozen=True):
     min_market_funds: str
     display_name: str
     status: Annotated[str, Meta(description="online, offline (halted) or delisted")]
-    status_message: Annotated[str, Meta(description="the mode, if it is not online")]
+    status_message: Annotated[str, Meta(description="the mode and why, if it is not online")]
     margin_enabled: bool
     post_only: Annotated[bool, Meta(description="only orders with post_only are taken")]
     limit_only: Annotated[bool, Meta(description="no market orders are taken")]
@@ -104,7 +104,7 @@ def product_answer(instrument: Instrument) -> Product:
         min_market_funds=texts.quote(instrument.tick_value),
         display_name=f"{instrument.base}/{instrument.quote}",
         status=_STATUS.get(mode, "online"),
-        status_message="" if mode == "online" else mode,
+        status_message="" if mode == "online" else _mode_text(instrument),
         margin_enabled=False,
         post_only=mode == "post-only",
         limit_only=mode == "limit-only",
@@ -116,6 +116,10 @@ def product_answer(instrument: Instrument) -> Product:
         collar=rate_text(instrument.collar),
         price_collar=rate_text(instrument.price_collar),
     )
+
+
+def _mode_text(instrument: Instrument) -> str:
+    return f"{instrument.mode}: {instrument.mode_reason}" if instrument.mode_reason else instrument.mode
 
 
 def currency_answer(name: str, scale: int) -> Currency:

@@ -2,8 +2,6 @@
 
 from itertools import pairwise
 
-import msgspec
-
 from shared.instrument import Instrument
 from shared.messages import (
     Accepted,
@@ -179,7 +177,7 @@ def _terms(
 ) -> Terms | Refusal:
     """As for an order of its own. The mode matters to one that waits only when it goes live: the book sees to that."""
     if waits and instrument.mode != "online":
-        instrument = msgspec.structs.replace(instrument, mode="online")
+        instrument = instrument.in_mode("online")
     last_price = ledger.last_prices.get(instrument.symbol, 0)
     refusal = risk.check_order(one, instrument, len(ledger.orders.of(one.account)) + at, ledger.limits)
     if refusal is None and one.conditions is not None:

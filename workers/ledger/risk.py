@@ -12,6 +12,7 @@ import msgspec
 from shared.errors import InvalidInput, RejectReason
 from shared.instrument import (
     MONEY_MAX,
+    REASON_LENGTH_MAX,
     Instrument,
     collar_price,
     decimal_of,
@@ -96,8 +97,8 @@ def check_ids(request_id: str, client_id: str = "") -> Refusal | None:
 
 def check_reason(reason: str) -> Refusal | None:
     """Whether a kill switch may say this to whom it hits."""
-    if len(reason) > ID_LENGTH_MAX:
-        return invalid(f"reason is longer than {ID_LENGTH_MAX} characters")
+    if len(reason) > REASON_LENGTH_MAX:
+        return invalid(f"reason is longer than {REASON_LENGTH_MAX} characters")
     return None
 
 
@@ -172,7 +173,8 @@ def too_large(notional: int, most: int, instrument: Instrument) -> Refusal:
 def _check_mode(request: OrderRequest, instrument: Instrument) -> Refusal | None:
     symbol, mode = instrument.symbol, instrument.mode
     if mode == "halted":
-        return Refusal(RejectReason.HALTED, f"{symbol} is halted, under maintenance: no orders for now")
+        why = instrument.mode_reason or "no orders for now"
+        return Refusal(RejectReason.HALTED, f"{symbol} is halted, under maintenance: {why}")
     if mode == "delisted":
         return Refusal(RejectReason.HALTED, f"{symbol} is delisted: no more orders")
     if mode == "cancel-only":
@@ -360,7 +362,7 @@ def check_instrument(wanted: Instrument, known: Instrument | None, scales: dict[
             wanted.symbol, wanted.tick, wanted.lot, base_scale=wanted.base_scale, quote_scale=wanted.quote_scale,
             mode=wanted.mode, maker_fee=wanted.maker_fee, taker_fee=wanted.taker_fee,
             min_quantity=wanted.min_quantity, max_quantity=wanted.max_quantity, max_price=wanted.max_price,
-            collar=wanted.collar, price_collar=wanted.price_collar,
+            collar=wanted.collar, price_collar=wanted.price_collar, mode_reason=wanted.mode_reason,
         )  # fmt: skip
     except InvalidInput as error:
         return invalid(str(error))

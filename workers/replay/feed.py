@@ -54,6 +54,7 @@ def replay(
         venue.fund(rules, run, needs)
         flow = Flow(run, units, rules.symbol, owners)
         traffic.run(_requests(recording, flow, report, count, progress), rate)
+        traffic.wait_let_in()
         venue.take_back(run, traffic.free)
         progress(count, count)
         report.skipped = dict(recording.skipped)

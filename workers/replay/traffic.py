@@ -6,6 +6,7 @@ loop ends, the exchange is done with all of them. What was on its way when a con
 make that harmless (an amend asks for a total, so it may be done twice).
 """
 
+import contextlib
 import time
 from array import array
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ from shared.messages import (
     decode_ledger_entry,
     encode,
 )
+from shared.pressure import Pressure, decode_pressure
 from workers.ledger.settlement import movements
 from workers.replay.amends import AmendsUnderWay
 from workers.replay.flow import AnyRequest
@@ -52,6 +54,8 @@ READ_COUNT = 1000
 STALL_S = 30.0
 """A cluster that does nothing for so long has stopped: longer than any worker's restart and recovery."""
 PAUSE_S = 0.2
+LOOK_S = 1.0
+"""How often it looks whether the exchange takes orders, as the gateways do."""
 
 
 class ReplayReport(msgspec.Struct, kw_only=True):
@@ -103,6 +107,8 @@ class Traffic:
         self._held: AnyRequest | None = None
         """The next request, whose order has too many amends under way."""
         self._latencies = array("Q")
+        self._pressure = Pressure()
+        self._look_at = 0.0
 
     def _end(self, log: bytes) -> bytes:
         newest = self._client.xrevrange(log, count=1)
@@ -120,21 +126,41 @@ class Traffic:
                 room, wait_ms = min(room, due), max(1, min(BLOCK_MS, 1000 // rate))
             elif room < SEND_MIN:
                 room = 0
-            if room > 0 and more:
+            if room > 0 and more and self._is_let_in():
                 batch, more = self._next(requests, room)
                 sent += len(batch)
                 self._send(batch)
             if self._read(wait_ms):
                 last_news = time.monotonic()
             elif time.monotonic() - last_news > STALL_S:
-                raise Unavailable(
-                    f"the cluster has not answered for {STALL_S:g} s, {self._open()} of {sent} requests are open; "
-                    '"matchbox status" shows who is missing'
-                )
+                raise self._stalled(sent)
         self._summarise(sent, time.monotonic() - started)
 
     def _open(self) -> int:
         return len(self._asked) + len(self._awaited) + len(self._amends)
+
+    def wait_let_in(self) -> None:
+        """Return when the stores have room for more. Raises ``Unavailable`` if they get none."""
+        end, self._look_at = time.monotonic() + STALL_S, 0.0
+        while not self._is_let_in():
+            if time.monotonic() > end:
+                raise self._stalled(0)
+            time.sleep(PAUSE_S)
+
+    def _is_let_in(self) -> bool:
+        """Whether the stores have room for more: a replay would fill them as any other client."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_S
+            with contextlib.suppress(RedisError):  # who sends and reads notices
+                self._pressure = decode_pressure(self._client.get(keys.PRESSURE))
+        return self._pressure.level == "open"
+
+    def _stalled(self, sent: int) -> Unavailable:
+        why = f"takes no orders ({self._pressure.says})" if self._pressure.says else "has not answered"
+        return Unavailable(
+            f"the cluster {why} for {STALL_S:g} s, {self._open()} of {sent} requests are open; "
+            '"matchbox status" shows who is missing, and what is full'
+        )
 
     def _next(self, requests: Iterator[AnyRequest], room: int) -> tuple[list[AnyRequest], bool]:
         """At most ``room`` requests that may be sent now, and whether there are more."""

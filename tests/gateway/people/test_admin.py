@@ -155,6 +155,7 @@ def test_an_admin_adds_a_product_and_changes_its_mode(cluster, admin, pair):
         ("POST", "/admin/halts", {"product_id": "NOPE-USD"}, 404, "Product not found"),
         ("POST", "/admin/halts", {"key": "nope"}, 404, "API key not found"),
         ("POST", "/admin/halts", {"everybody": True, "reason": "x" * 129}, 400, "reason is longer"),
+        ("POST", "/admin/halts", {"product_id": "BTC-USD", "reason": "x" * 129}, 400, "is longer than 128"),
         ("DELETE", "/admin/halts/all", None, 404, "no such halt"),
         ("DELETE", "/admin/halts/account:x", None, 404, "no such halt"),
         ("DELETE", "/admin/halts/%00", None, 404, "no such halt"),
@@ -216,12 +217,13 @@ def test_a_halted_account_trades_no_more_until_it_may(admin, pair):
 
 
 def test_a_halted_product_is_empty_and_closed(cluster, admin, pair):
-    """Everybody's orders on it are canceled, other products go on; taken back, it trades again."""
+    """Everybody's orders on it are canceled, others go on; who tries is told why; taken back, it trades."""
     orders = [one.order("buy", "100.00", "0.01") for one in pair]
     other = pair[0].order("buy", "100.00", "0.01", "ETH-USD")
-    halts = admin.call("POST", "/admin/halts", {"product_id": "BTC-USD"}).json()
-    assert [one["id"] for one in halts] == ["product:BTC-USD"]
-    assert "under maintenance" in pair[0].call("POST", "/orders", ORDER).json()["message"]
+    halts = admin.call("POST", "/admin/halts", {"product_id": "BTC-USD", "reason": "a fork"}).json()
+    assert halts == [{"id": "product:BTC-USD", "reason": "a fork"}]
+    assert pair[0].call("POST", "/orders", ORDER).json()["message"] == "BTC-USD is halted, under maintenance: a fork"
+    wait_until(lambda: cluster.http.get("/products/BTC-USD").json()["status_message"] == "halted: a fork")
     for one, order in zip(pair, orders, strict=True):
         wait_until(partial(is_done, one, order))
     assert cluster.http.get("/products/BTC-USD/book?level=3").json()["bids"] == []

@@ -119,8 +119,7 @@ class HaltBody(msgspec.Struct):
     reason: Annotated[
         str,
         _said(
-            "why, at most 128 characters; of everybody and account also for those whom it hits, of product_id and key "
-            "only in the gateway's log",
+            "why, at most 128 characters, also for those whom it hits; of a key only in the gateway's log",
             "runaway bot",
         ),
     ] = ""

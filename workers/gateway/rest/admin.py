@@ -133,7 +133,7 @@ async def halt(request: AnyRequest, gateway: Gateway) -> list[HaltAnswer]:
         await gateway.people.user(target.account)
         await gateway.control.block(target.account, reason)
     elif target.product_id:
-        await gateway.control.halt_product(target.product_id)
+        await gateway.control.halt_product(target.product_id, reason)
     else:
         await gateway.control.cancel_all(await gateway.people.end_key(target.key))
     _note("A kill switch was used", caller, target=repr(target), reason=reason)
