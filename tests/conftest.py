@@ -1,6 +1,6 @@
 """What tests share: a private Redis and a private PostgreSQL, empty for each test."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import psycopg
@@ -10,10 +10,21 @@ from alembic import command
 
 import migrations
 from shared.schema import metadata
+from tests import nursery
 from tests.engine.cores import CORES
 from tests.servers import PostgreSQL, Valkey
 from workers.engine import core
 from workers.engine.book import OrderBook
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what the processes it had wrote last."""
+    report = yield
+    if report.failed and (told := nursery.told()):
+        report.sections.append(("what the processes wrote last", told))
+    return report
+
 
 hypothesis.settings.register_profile("matchbox", deadline=None)  # a busy machine makes any example slow
 hypothesis.settings.load_profile("matchbox")

@@ -34,7 +34,7 @@ from shared.instrument import Instrument, make_instrument, money_units
 from shared.messages import InstrumentRequest, TransferRequest, encode
 from shared.settings import Settings
 from shared.submit import Submitter
-from tests.nursery import Child, Constants
+from tests.nursery import Child, Constants, told
 
 START_S = 60.0
 STOP_S = 10.0
@@ -151,6 +151,8 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            error.add_note(told())  # the logs go with the folder
         self.close()
 
     # --- processes ---

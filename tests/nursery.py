@@ -23,6 +23,9 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _PRELOADED = ["__main__", "tests.warm", "tests.nursery"]
 _CONTEXT.set_forkserver_preload(_PRELOADED)
 _PR_SET_PDEATHSIG = 1
+_LOGS: dict[Path, None] = {}
+"""What the processes of this run write, in the order in which they were started."""
+_TOLD_LINES = 12
 
 
 class Child:
@@ -43,6 +46,7 @@ class Child:
         first: Callable[[], None] | None = None,
     ) -> None:
         self.log = log
+        _LOGS[log] = None
         self.started_at = time.monotonic()
         self.is_closed = False
         self._code: int | None = None
@@ -97,6 +101,12 @@ class Child:
         """The last line of its log."""
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
         return lines[-1] if lines else "it said nothing"
+
+
+def told() -> str:
+    """The last lines of every log that is still there: what to look at where a test has failed."""
+    texts = ((log, log.read_text(errors="replace").splitlines()) for log in _LOGS if log.exists())
+    return "\n".join(f"--- {log.stem}\n" + "\n".join(lines[-_TOLD_LINES:]) for log, lines in texts if lines)
 
 
 def prepare(*modules: str) -> None:

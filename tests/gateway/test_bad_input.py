@@ -204,7 +204,7 @@ def test_what_is_made_to_hurt_a_parser_is_a_400(cluster, body):
         started = time.monotonic()
         answer = cluster.http.post(target, content=body, headers=user.headers("POST", target, body))
         assert answer.status_code in (400, 401, 200), answer.text
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
         if answer.status_code != 200:
             assert len(answer.json()["message"]) < 300
     with contextlib.closing(connect(cluster.url.replace("http", "ws"), close_timeout=0.2, legacy=True)) as feed:

