@@ -10,9 +10,29 @@ import sys
 
 from shared.connections import connect_async, open_database_async
 from shared.settings import load_settings
+from workers.pusher.logs import Logs
 from workers.pusher.writer import Writer
 
 POINTS = ("read", "folded", "moved", "rows written", "committed", "published")
+
+
+class DyingLogs(Logs):
+    """Its writer dies where it is told to."""
+
+    def __init__(self, client, settings, writer):
+        super().__init__(client, settings)
+        self._writer = writer
+
+    async def read(self, behind, positions, halted):
+        found = await super().read(behind, positions, halted)
+        if found:
+            self._writer.reach("read")
+        return found
+
+    async def publish(self, positions):
+        await super().publish(positions)
+        if self._writer.written:
+            self._writer.reach("published")
 
 
 class DyingWriter(Writer):
@@ -21,18 +41,16 @@ class DyingWriter(Writer):
     point = ""
     left = 0
 
+    def __init__(self, client, database, settings):
+        super().__init__(client, database, settings)
+        self._logs = DyingLogs(client, settings, self)
+
     def reach(self, point):
         """Die here, if it is time."""
         if point == self.point:
             self.left -= 1
             if not self.left:
                 os.kill(os.getpid(), signal.SIGKILL)
-
-    async def _read(self, tags, halted):
-        found = await super()._read(tags, halted)
-        if found:
-            self.reach("read")
-        return found
 
     async def _fold(self, found, halted):
         folded = await super()._fold(found, halted)
@@ -51,11 +69,6 @@ class DyingWriter(Writer):
     async def _commit(self, batch, ledger, book):
         await super()._commit(batch, ledger, book)
         self.reach("committed")
-
-    async def _publish(self):
-        await super()._publish()
-        if self.written:
-            self.reach("published")
 
 
 async def write_until_dead(point, count):

@@ -29,6 +29,13 @@ class PositionStart(msgspec.Struct, gc=False):
     chain_before: str = ""
 
 
+class Positions(dict[str, PositionStart]):
+    """What PostgreSQL has of each log, by tag; of one that is not there, nothing."""
+
+    def __missing__(self, tag: str) -> PositionStart:
+        return PositionStart(tag)
+
+
 class InstrumentRow(msgspec.Struct, gc=False):
     """Rules of an instrument."""
 

@@ -61,7 +61,7 @@ HANDLERS = {"ledger": "workers.ledger.process:LedgerHandler", "engine": "workers
 
 _WRITER = "workers.pusher.writer:Writer"
 PUSHER = {
-    "logs read": Point(f"{_WRITER}._read"),
+    "logs read": Point("workers.pusher.logs:Logs.read"),
     "before the transaction": Point(f"{_WRITER}._commit", when="before"),
     "positions moved, no rows": Point(f"{_WRITER}._move", counts=always),
     "rows written, no COMMIT": Point(f"{_WRITER}._write_rows", counts=always),

@@ -139,7 +139,7 @@ cdef void know_messages() except *:
     ))
     know_fields(Instrument, (
         "symbol tick lot base_scale quote_scale lot_value tick_value mode kind maker_fee taker_fee min_quantity "
-        "max_quantity max_price collar price_collar"
+        "max_quantity max_price collar price_collar mode_reason"
     ))
     for at, name in enumerate(Received.__struct_fields__):
         if at:
