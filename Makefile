@@ -28,6 +28,9 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" && echo yes
 export UV_NO_CACHE := 1
 endif
 
+# Where this is set, each process compiles all that it imports, and pytest rewrites every test for each of its workers.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run install build test simulate crash-matrix failover kill-switch soak check clients peers format lock clean
 
 run: $(INSTALLED)
@@ -54,6 +57,7 @@ $(INSTALLED): $(SYNCED) pyproject.toml setup.py $(wildcard $(COMPILED)/*.p*)
 	@rm -f $(COMPILED)/*.c $(COMPILED)/*.so
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation \
 		--reinstall-package matchbox --editable .
+	@$(BIN)/python -m compileall -q cli.py cluster migrations shared workers
 	@$(BIN)/python -c "from workers.engine.core import order_book; print('order book:', order_book().core)"
 	@touch $@
 
