@@ -22,7 +22,7 @@ RATE_WANTED = 500
 BEHIND_MAX = 1000
 """Orders that cbpro's book may be behind. It shares this process and its one Python lock with the traffic and with
 ccxt, and who leaves more than 4 MiB unread is cut off, as any slow reader."""
-REST_S = 10.0
+REST_S = 30.0
 SYMBOL = "ETH/USD"
 SIDES = ("bids", "asks")
 
@@ -121,6 +121,14 @@ async def assert_all_books_are_one(cluster, book, watcher):
     return wanted
 
 
+async def wait_taken_up(traffic):
+    """Until the book has all that was accepted: then it stands still."""
+    end = time.monotonic() + REST_S
+    while not traffic.is_taken_up():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
+
+
 def test_books_of_cbpro_and_ccxt_through_a_storm(cluster):
     """At 500 orders/s: no gap, each match is with the first of cbpro's queue, and at rest all books are one.
 
@@ -133,6 +141,7 @@ def test_books_of_cbpro_and_ccxt_through_a_storm(cluster):
             started = time.monotonic()
             await traffic.run(RATE, SECONDS, lambda: traffic.taken_up - book.taken_up < BEHIND_MAX)
             seconds = time.monotonic() - started
+            await wait_taken_up(traffic)
             bids, asks = await assert_all_books_are_one(cluster, book, watcher)
             assert len(bids) > 10
             assert len(asks) > 10

@@ -58,7 +58,8 @@ def test_orders_fills_and_accounts(cluster, pair):
     alice, bob = pair
     sell = alice.place_limit_order(PRODUCT, "sell", "118.00", "0.5", time_in_force="GTC", post_only=True)
     stop = alice.place_order(PRODUCT, "sell", "market", size="0.1", stop="loss", stop_price="90.00")
-    assert (sell["status"], stop["stop"], stop["stop_price"]) == ("pending", "loss", "90.00")
+    assert sell["status"] in ("pending", "open")  # its book may have taken it up already
+    assert (stop["stop"], stop["stop_price"]) == ("loss", "90.00")
     buy = bob.buy(PRODUCT, "limit", price="118.00", size="0.2")
     assert until(lambda: bob.get_order(buy["id"])["status"] == "done")
     assert {one["id"] for one in alice.get_orders()} == {sell["id"], stop["id"]}

@@ -11,7 +11,7 @@ from tests.harness import BTC_USD
 
 pytestmark = pytest.mark.slow
 
-TIMEOUT_S = 15
+TIMEOUT_S = 60
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def run(cluster):
 
     def go(scenario):
         async def all_of_it():
-            pair = [pro_ccxt_of(cluster, cluster.user(USD="10000", BTC="10", ETH="10")) for _ in range(2)]
+            pair = [noting(pro_ccxt_of(cluster, cluster.user(USD="10000", BTC="10", ETH="10"))) for _ in range(2)]
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     await asyncio.gather(*(one.load_markets() for one in pair))
@@ -35,11 +35,22 @@ def run(cluster):
     return go
 
 
-async def started(task):
-    """A watch that has subscribed: the first answer is waited for elsewhere."""
-    await asyncio.sleep(0.5)
-    assert not task.done() or task.exception() is None
-    return task
+def noting(exchange):
+    """The same, which counts how many of its subscriptions were answered: ccxt tells nobody."""
+    handle, exchange.answered = exchange.handle_message, 0
+
+    def count_and_handle(client, message):
+        exchange.answered += message["type"] == "subscriptions"
+        return handle(client, message)
+
+    exchange.handle_message = count_and_handle
+    return exchange
+
+
+async def started(exchange, *watches):
+    """Wait until they all have subscribed: what they watch for is waited for elsewhere."""
+    await until(lambda: exchange.answered == len(watches) or any(one.done() and one.exception() for one in watches))
+    assert not any(one.done() and one.exception() for one in watches)
 
 
 async def until(check):
@@ -54,7 +65,7 @@ def test_watch_order_book(run):
 
     async def scenario(alice, bob):
         watching = asyncio.create_task(alice.watch_order_book("BTC/USD"))
-        await started(watching)
+        await started(alice, watching)
         first = await bob.create_order("BTC/USD", "limit", "buy", 1, 100)
         await bob.create_order("BTC/USD", "limit", "sell", 2, 110)
         await bob.create_order("BTC/USD", "limit", "buy", 0.5, 101)
@@ -77,7 +88,7 @@ def test_watch_order_book_through_icebergs_amends_stops_and_an_auction(cluster, 
 
     async def scenario(alice, bob):
         watching = asyncio.create_task(alice.watch_order_book("BTC/USD"))
-        await started(watching)
+        await started(alice, watching)
 
         def watched():
             return [_rows(alice.orderbooks["BTC/USD"][side]) for side in ("bids", "asks")]
@@ -120,7 +131,7 @@ def test_watch_trades_and_ticker(run):
         trades, ticker = (
             asyncio.create_task(one) for one in (alice.watch_trades("BTC/USD"), alice.watch_ticker("BTC/USD"))
         )
-        await started(trades)
+        await started(alice, trades, ticker)
         await bob.create_order("BTC/USD", "limit", "sell", 1, 120)
         await alice.create_order("BTC/USD", "limit", "buy", 0.25, 120)
         await asyncio.gather(trades, ticker)
@@ -139,7 +150,7 @@ def test_watch_several_products_at_once(run):
         watchers = [
             asyncio.create_task(one(symbols)) for one in (alice.watch_tickers, alice.watch_order_book_for_symbols)
         ]
-        await started(watchers[0])
+        await started(alice, *watchers)
         for symbol in symbols:
             await bob.create_order(symbol, "limit", "sell", 1, 125)
             await alice.create_order(symbol, "limit", "buy", 0.25, 125)
@@ -156,7 +167,7 @@ def test_watch_orders_and_my_trades(run):
 
     async def scenario(alice, bob):
         watchers = [asyncio.create_task(one("BTC/USD")) for one in (bob.watch_orders, bob.watch_my_trades)]
-        await started(watchers[0])
+        await started(bob, *watchers)
         await alice.create_order("BTC/USD", "limit", "sell", 1, 130)
         order = await bob.create_order("BTC/USD", "limit", "buy", 0.5, 130, {"clientOrderId": "watched"})
         canceled = await bob.create_order("BTC/USD", "limit", "buy", 1, 90)
@@ -179,7 +190,7 @@ def test_watch_orders_sees_a_stop_trigger_and_all_of_an_iceberg(run):
 
     async def scenario(alice, bob):
         watching = asyncio.create_task(bob.watch_orders("BTC/USD"))
-        await started(watching)
+        await started(bob, watching)
         stop = await bob.create_order("BTC/USD", "limit", "sell", 0.5, 90, {"stopPrice": 95})
         iceberg = await bob.create_order("BTC/USD", "limit", "sell", 1, 97, {"display_size": "0.1"})
         await alice.create_order("BTC/USD", "limit", "buy", 0.25, 97)

@@ -148,6 +148,10 @@ class Traffic:
         """How often what was answered: the type of an answer, or the reason of an error."""
         return sum((one.answers for one in self._traders), Counter())
 
+    def is_taken_up(self) -> bool:
+        """Whether the book has taken up whatever was accepted."""
+        return not any(one.call("GET", "/orders?status=pending").raise_for_status().json() for one in self._people)
+
     def stop(self) -> None:
         """Cancel what rests."""
         for one in self._people:

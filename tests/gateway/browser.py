@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from shared.credentials import ApiKey, Scope
-from tests.harness import Cluster, Trader
+from tests.harness import HTTP_S, Cluster, Trader
 
 PASSWORD = "correct horse battery"
 
@@ -19,7 +19,7 @@ class Browser:
 
     def __init__(self, cluster: Cluster, page: str = "") -> None:
         self.cluster = cluster
-        self.http = httpx.Client(base_url=cluster.url, timeout=10)
+        self.http = httpx.Client(base_url=cluster.url, timeout=HTTP_S)
         self.page = page or cluster.url
         self.csrf = ""
         self.account = 0
@@ -68,10 +68,10 @@ class Browser:
         self.http.close()
 
 
-def wait_until[T](check: Callable[[], T], timeout_s: float = 10.0) -> T:
+def wait_until[T](check: Callable[[], T], timeout_s: float = 15.0) -> T:
     """The first answer that is true."""
     end = time.monotonic() + timeout_s
     while not (found := check()):
-        assert time.monotonic() < end
+        assert time.monotonic() < end, f"not within {timeout_s:g} s: {found}"
         time.sleep(0.02)
     return found

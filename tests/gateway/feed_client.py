@@ -46,13 +46,13 @@ class Client:
         self.send(type="subscribe", product_ids=list(products), channels=list(channels), **fields)
         return self.until("subscriptions")
 
-    def hear(self, timeout_s: float = 5.0) -> dict[str, Any]:
+    def hear(self, timeout_s: float = 15.0) -> dict[str, Any]:
         """The next message. Raises ``TimeoutError``."""
         message: dict[str, Any] = msgspec.json.decode(self.socket.recv(timeout=timeout_s))
         self.heard.append(message)
         return message
 
-    def until(self, *types: str, timeout_s: float = 5.0, **wanted: Any) -> dict[str, Any]:
+    def until(self, *types: str, timeout_s: float = 15.0, **wanted: Any) -> dict[str, Any]:
         """The next message of a type, with these fields."""
         end = time.monotonic() + timeout_s
         while True:

@@ -121,7 +121,7 @@ def test_a_request_that_is_no_http_ends_with_400(cluster):
         b"GET / HTTP/9.9\r\n\r\n",
         b"POST /orders HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     ):
-        with socket.create_connection((cluster.settings.host, cluster.settings.port), timeout=5) as raw:
+        with socket.create_connection((cluster.settings.host, cluster.settings.port), timeout=15) as raw:
             raw.sendall(text)
             assert raw.recv(4096)[:12] in (b"", b"HTTP/1.1 400")
     assert cluster.http.get("/time").status_code == 200
@@ -129,7 +129,7 @@ def test_a_request_that_is_no_http_ends_with_400(cluster):
 
 def talk(cluster, *parts, pause_s=0.0):
     """Send bytes, and read until the other side hangs up or has answered."""
-    with socket.create_connection((cluster.settings.host, cluster.settings.port), timeout=5) as raw:
+    with socket.create_connection((cluster.settings.host, cluster.settings.port), timeout=15) as raw:
         try:
             for part in parts:
                 raw.sendall(part)
@@ -173,7 +173,9 @@ def test_a_large_body_is_not_taken(cluster, target, chunked):
         body = b'{"name": "' + b"x" * (size - 12) + b'"}'
         content = (part for part in (body[:1000], body[1000:])) if chunked else body
         try:
-            answer = httpx.post(cluster.url + target, content=content, headers=user.headers("POST", target, body))
+            answer = httpx.post(
+                cluster.url + target, content=content, headers=user.headers("POST", target, body), timeout=15
+            )
         except httpx.TransportError:
             assert large  # it hung up while we were still talking
             continue
@@ -209,4 +211,4 @@ def test_what_is_made_to_hurt_a_parser_is_a_400(cluster, body):
             assert len(answer.json()["message"]) < 300
     with contextlib.closing(connect(cluster.url.replace("http", "ws"), close_timeout=0.2, legacy=True)) as feed:
         feed.send(body.decode("latin-1"))
-        assert json.loads(feed.recv(timeout=5))["type"] == "error"
+        assert json.loads(feed.recv(timeout=15))["type"] == "error"

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from shared import keys
 from shared.messages import FIELD, OrderRequest, encode
+from tests.gateway.browser import wait_until
 from tests.gateway.ear import Levels, Orders
 from tests.harness import BTC_USD
 
@@ -25,9 +27,15 @@ pytestmark = pytest.mark.slow
 def pair(cluster):
     """Two users with money, and no order of anybody on the books afterwards."""
     users = cluster.user(USD="10000", BTC="10"), cluster.user(USD="10000", BTC="10")
+    for user in users:
+        wait_until(partial(has_money, user))
     yield users
     for user in users:
         user.call("DELETE", "/orders")
+
+
+def has_money(user):
+    return {row["currency"]: float(row["balance"]) for row in user.call("GET", "/accounts").json()}["BTC"] == 10
 
 
 @contextmanager
@@ -94,14 +102,15 @@ def test_an_order_on_all_channels(cluster, ws, pair):
     assert "maker_fee_rate" not in own
 
 
-def still_book(cluster):
-    """The whole book, once nothing changes it any more."""
-    found = {"sequence": -1}
-    while True:
-        before, found = found, cluster.http.get("/products/BTC-USD/book?level=3").json()
-        if found["sequence"] == before["sequence"]:
-            return found
-        time.sleep(0.5)
+def still_book(cluster, pair):
+    """The whole book, once it has taken up all that the two have placed."""
+    for user in pair:
+        wait_until(partial(has_none_pending, user))
+    return cluster.http.get("/products/BTC-USD/book?level=3").json()
+
+
+def has_none_pending(user):
+    return user.call("GET", "/orders?status=pending").json() == []
 
 
 def test_full_and_level2_stay_the_book_under_load(cluster, ws, pair):
@@ -111,12 +120,11 @@ def test_full_and_level2_stay_the_book_under_load(cluster, ws, pair):
         full.subscribe("full")
         full.until("received", "open", "match", "done", "change")
         book = Orders(cluster.http.get("/products/BTC-USD/book?level=3").json())
-        level2.subscribe("level2")
-    mirror, final = Levels(), Orders(still_book(cluster))
+        level2.subscribe("level2", "heartbeat")
+    mirror, final = Levels(), Orders(still_book(cluster, pair))
     while max(message.get("sequence", 0) for message in full.heard) < final.sequence:
         full.hear()
-    with contextlib.suppress(TimeoutError):
-        level2.until("nothing", timeout_s=2.0)
+    level2.until("heartbeat", sequence=final.sequence)
     for message in full.of("received", "open", "match", "change", "done"):
         book.take(message)
     for message in level2.heard:

@@ -56,21 +56,27 @@ def check_refused(answer, what):
 def test_an_account_sends_so_many_and_no_more(cluster):
     """Refused before anything is written, with when to come again; whoever waits is let in; others do not notice."""
     alice, bob = cluster.user(USD="1000"), cluster.user(USD="1000")
-    found = codes(lambda: alice.call("POST", "/orders", ORDER))
+    found = []
+
+    def ask():
+        answer = alice.call("POST", "/orders", ORDER)
+        found.append(answer.status_code)
+        return answer
+
+    codes(ask)
     assert found[:BURST] == [200] * BURST
-    refused = first_refusal(lambda: alice.call("POST", "/orders", ORDER))
+    refused = first_refusal(ask)
     check_refused(refused, "Private")
     assert bob.call("GET", "/accounts").status_code == 200
     time.sleep(int(refused.headers["Retry-After"]))
-    placed = len(alice.call("GET", "/orders").json())
-    assert BURST <= placed <= found.count(200) + 1, "the first refusal may have come after one more order"
+    assert len(alice.call("GET", "/orders?limit=1000").json()) == found.count(200)
 
 
 def test_cancels_go_through_when_orders_do_not(cluster):
     """Whoever has used up their requests can still get out of the market; that has an end, too."""
     alice = cluster.user(USD="1000")
     order = alice.order("buy", "100.00", "0.01")
-    assert 429 in codes(lambda: alice.call("GET", "/accounts"))
+    first_refusal(lambda: alice.call("GET", "/accounts"))
     assert alice.call("DELETE", f"/orders/{order['id']}").status_code == 200
     check_refused(first_refusal(lambda: alice.call("DELETE", "/orders")), "Cancel")
 
@@ -181,17 +187,17 @@ def test_a_user_signs_in_on_so_many_sockets(cluster):
             alice.key = key
             feed = entered(cluster, closing)
             feed.send(json.dumps({"type": "subscribe", "channels": ["user"], **alice.login()}))
-            answers.append(json.loads(feed.recv(timeout=5)))
+            answers.append(json.loads(feed.recv(timeout=15)))
         assert [one["type"] for one in answers] == ["subscriptions", "subscriptions", "error"]
         assert "too many WebSockets of yours" in answers[2]["reason"]
         feed.send(json.dumps({"type": "subscribe", "product_ids": ["BTC-USD"], "channels": ["ticker"]}))
-        assert json.loads(feed.recv(timeout=5))["type"] == "subscriptions"
+        assert json.loads(feed.recv(timeout=15))["type"] == "subscriptions"
 
     def signs_in():
         with contextlib.ExitStack() as closing:
             feed = entered(cluster, closing)
             feed.send(json.dumps({"type": "subscribe", "channels": ["user"], **alice.login()}))
-            return json.loads(feed.recv(timeout=5))["type"] == "subscriptions"
+            return json.loads(feed.recv(timeout=15))["type"] == "subscriptions"
 
     wait_until(signs_in)
 
@@ -222,7 +228,7 @@ def test_whoever_floods_the_feed_is_shown_out(cluster):
             heard = []
             with contextlib.suppress(ConnectionClosed):
                 while True:
-                    heard.append(json.loads(feed.recv(timeout=5)))
+                    heard.append(json.loads(feed.recv(timeout=15)))
             assert heard[-1]["message"] == "Too many messages"
             assert feed.close_code == 1008
     assert first_passed(lambda: cluster.http.get("/time")).status_code == 200
@@ -234,7 +240,7 @@ def test_repeating_a_wish_is_no_work(cluster):
         feed = entered(cluster, closing)
         wish = {"type": "subscribe", "product_ids": ["BTC-USD"] * 1000, "channels": ["ticker"] * 4000}
         feed.send(json.dumps(wish))
-        answer = json.loads(feed.recv(timeout=5))
+        answer = json.loads(feed.recv(timeout=15))
         assert answer["channels"] == [{"name": "ticker", "product_ids": ["BTC-USD"]}]
 
 
@@ -245,10 +251,17 @@ def test_orders_over_the_feed_are_counted_like_those_over_rest(cluster):
         both = [entered(cluster, closing) for _ in range(2)]
         for one in both:
             tell(one, type="authenticate", **alice.login())
-        found = [tell(both[n % 2], type="order", id=str(n), **ORDER, client_oid=f"{n}") for n in range(30)]
-        found = [answer.get("status", 200) for answer in found]
-        assert found[:BURST] == [200] * BURST
-        assert 429 in found
+        found: list[int] = []
+
+        def is_refused():
+            number = len(found)
+            answer = tell(both[number % 2], type="order", id=str(number), **ORDER, client_oid=f"{number}")
+            found.append(answer.get("status", 200))
+            return found[-1] != 200
+
+        wait_until(is_refused)
+        assert found == [200] * (len(found) - 1) + [429]
+        assert len(found) > BURST
         check_refused(first_refusal(lambda: alice.call("GET", "/accounts")), "Private")
         assert tell(both[0], type="cancel", id="c", client_oid="0")["type"] == "cancel_result"
         wait_until(lambda: tell(both[0], type="order", id="again", **ORDER)["type"] == "order_result")
@@ -257,4 +270,4 @@ def test_orders_over_the_feed_are_counted_like_those_over_rest(cluster):
 def tell(feed, **fields):
     """Send a message; answers the answer."""
     feed.send(json.dumps(fields))
-    return json.loads(feed.recv(timeout=5))
+    return json.loads(feed.recv(timeout=15))

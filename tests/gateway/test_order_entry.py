@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from shared.messages import CancelRequest
+from tests.gateway.browser import wait_until
 from workers.gateway.feed.session import Session
 from workers.gateway.inbox import Inbox
 
@@ -20,6 +21,7 @@ ORDER = {"product_id": "BTC-USD", "side": "buy", "price": "100.00", "size": "0.1
 def alice(cluster):
     """A user with money, and no order left afterwards."""
     user = cluster.user(USD="10000", BTC="10")
+    wait_until(lambda: {row["balance"][:5] for row in user.call("GET", "/accounts").json()} >= {"10000", "10.00"})
     yield user
     user.call("DELETE", "/orders")
 
@@ -135,7 +137,7 @@ def test_answers_and_the_feed_share_a_socket(client, alice):
     client.subscribe("user", "full")
     number = client.ask(type="order", id="1", **ORDER)["order"]["id"]
     client.ask(type="cancel", id="2", order_id=number)
-    while not client.of("done"):
+    while number not in [message["order_id"] for message in client.of("done")]:
         client.hear()
     kinds = [message["type"] for message in client.heard if message.get("order_id") == number]
     assert kinds == ["received", "open", "done"]
@@ -299,6 +301,7 @@ def test_another_users_orders_are_not_there(cluster, ws, client, alice):
     """By id or client id: not found, and as it was. A socket stays the user's whose it is."""
     bob = cluster.user(USD="1000")
     theirs = bob.order(**ORDER, client_oid="theirs")
+    wait_until(lambda: bob.call("GET", f"/orders/{theirs['id']}").json()["status"] == "open")
     for number, fields in enumerate(({"order_id": theirs["id"]}, {"client_oid": "theirs"})):
         for kind, more in (("cancel", {}), ("amend", {"size": "0.05"})):
             answer = client.ask(type=kind, id=f"{kind}{number}", **fields, **more)

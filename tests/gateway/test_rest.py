@@ -22,7 +22,7 @@ def get(cluster, path, **params):
     return cluster.http.get(path, params=params)
 
 
-def eventually(ask, timeout_s=5.0):
+def eventually(ask, timeout_s=15.0):
     """The first answer that is true: PostgreSQL is a little behind."""
     end = time.monotonic() + timeout_s
     while not (found := ask()) and time.monotonic() < end:
@@ -42,6 +42,8 @@ def balances(trader):
 def pair(cluster):
     """Two users with money, and no order of anybody on the books."""
     users = cluster.user(USD="10000", BTC="10"), cluster.user(USD="10000", BTC="10")
+    for user in users:
+        eventually(lambda user=user: balances(user)["BTC"][0] == 10)
     yield users
     for user in users:
         user.call("DELETE", "/orders")

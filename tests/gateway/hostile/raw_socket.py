@@ -34,7 +34,7 @@ def frame(first: int, data: bytes = b"", *, masked: bool = True, length: int = -
 
 def answer_to(cluster: Cluster, hello: bytes) -> bytes:
     """All that is said to a handshake, until the other side hangs up. Raises ``TimeoutError`` if it does not."""
-    with socket.create_connection((cluster.settings.host, cluster.settings.port), timeout=5) as raw:
+    with socket.create_connection((cluster.settings.host, cluster.settings.port), timeout=15) as raw:
         raw.sendall(hello)
         answer = b""
         while data := raw.recv(4096):
@@ -49,7 +49,7 @@ class RawSocket:
         self.raw = socket.socket()
         if receive_bytes:  # before it connects: so the kernel keeps little for whoever does not read
             self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.raw.settimeout(5)
+        self.raw.settimeout(15)
         self.raw.connect((cluster.settings.host, cluster.settings.port))
         self.raw.sendall(HELLO)
         answer = b""

@@ -1,6 +1,7 @@
 """A hundred subscribers that never read: the others hear everything as soon as before, and memory stays bounded."""
 
 import asyncio
+import re
 import statistics
 
 import psutil
@@ -8,15 +9,18 @@ import pytest
 
 from benchmarks.gateway.fan_out import SUBSCRIBE, Deaf, Listener
 from benchmarks.gateway.frames import open_socket
+from benchmarks.gateway.orders import SYMBOL
 from benchmarks.gateway.websocket_load import websocket_load
 
 pytestmark = pytest.mark.slow
+SEQUENCE = re.compile(rb'"sequence":(\d+)')
 DEAF = 100
 LISTENERS = 10
 ROUNDS = 3
 """Of each kind, in turns: a busy machine slows both."""
 ORDERS, PACE = 500, 800
-QUIET_S = 0.3
+WAIT_S = 15.0
+POLL_S = 0.05
 PUBLISHED_MIN = 50_000_000
 """Bytes to those who do not read."""
 GROWTH_MAX = 40_000_000
@@ -28,25 +32,38 @@ machine that it shares; ``python -m benchmarks.gateway`` shows it."""
 
 
 class Ear(Listener):
-    """Counts bytes, too."""
+    """Counts bytes, too, and knows how far it has heard; -1: it has not subscribed yet."""
 
     size = 0
+    sequence = -1
 
     def on_message(self, message):
         self.size += len(message)
+        if found := SEQUENCE.search(message):
+            self.sequence = int(found[1])
+        elif b'"subscriptions"' in message:
+            self.sequence = 0
         super().on_message(message)
 
 
-async def quiet(ears):
-    """Come back when nothing comes any more."""
-    while True:
-        heard = sum(ear.count for ear in ears)
-        await asyncio.sleep(QUIET_S)
-        if heard == sum(ear.count for ear in ears):
-            return
+async def until(check):
+    """Come back when it is so."""
+    async with asyncio.timeout(WAIT_S):
+        while not check():  # noqa: ASYNC110  # the listeners only count
+            await asyncio.sleep(POLL_S)
 
 
-async def one_round(cluster, keys, number, count):
+async def all_is_told(cluster, users, ears):
+    """Come back when the book has taken up all orders, and every listener has heard of it."""
+    async with asyncio.timeout(WAIT_S):
+        for user in users:
+            while (await asyncio.to_thread(user.call, "GET", "/orders?status=pending")).json():  # noqa: ASYNC110
+                await asyncio.sleep(POLL_S)
+    end = (await asyncio.to_thread(cluster.http.get, f"/products/{SYMBOL}/book")).json()["sequence"]
+    await until(lambda: all(ear.sequence >= end for ear in ears))
+
+
+async def one_round(cluster, users, number, count):
     """Seconds that the messages of a load took to each listener, their bytes, and how many each listener got.
 
     ``count``: of those who do not listen.
@@ -58,9 +75,9 @@ async def one_round(cluster, keys, number, count):
     ears = [await open_socket(port, Ear()) for _ in range(LISTENERS)]
     for ear in ears:
         ear.transport.write(SUBSCRIBE)
-    await asyncio.sleep(QUIET_S)
-    await websocket_load(port, keys, ORDERS, number, PACE)
-    await quiet(ears)
+    await until(lambda: all(ear.sequence >= 0 for ear in ears))
+    await websocket_load(port, [user.key for user in users], ORDERS, number, PACE)
+    await all_is_told(cluster, users, ears)
     for silent in deaf:
         silent.transport.abort()
     for ear in ears:
@@ -70,20 +87,22 @@ async def one_round(cluster, keys, number, count):
 
 def test_those_who_never_read_slow_nobody(cluster):
     """Medians of interleaved rounds with and without them; every listener hears every message; memory hardly grows."""
-    keys = [cluster.user(USD="100000000", BTC="1000").key for _ in range(4)]
+    users = [cluster.user(USD="100000000", BTC="1000") for _ in range(4)]
     gateway = psutil.Process(cluster.processes["gateway:0"].pid)
     medians: dict[int, list[float]] = {0: [], DEAF: []}
-    asyncio.run(one_round(cluster, keys, 0, 0))
+    asyncio.run(one_round(cluster, users, 0, 0))
     published = most = 0
     before = gateway.memory_info().rss
     for number in range(ROUNDS):
         for deaf, found in medians.items():
-            ages, size, counts = asyncio.run(one_round(cluster, keys, 1 + number, deaf))
+            ages, size, counts = asyncio.run(one_round(cluster, users, 1 + number, deaf))
             assert len(set(counts)) == 1
             assert counts[0] > ORDERS
             found.append(statistics.median(ages))
             published += size * deaf
             most = max(most, gateway.memory_info().rss)
+    for user in users:  # the book is everybody's in this folder
+        assert user.call("DELETE", "/orders").status_code == 200
     assert published >= PUBLISHED_MIN
     assert most - before < GROWTH_MAX
     assert statistics.median(medians[DEAF]) < SLOWER * statistics.median(medians[0]) + MORE_S, medians

@@ -41,7 +41,7 @@ def explore(cluster, tmp_path):
 def run(cluster, folder, caller, examples, *options):
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"{cluster.url}/openapi.json", "--no-color",
-        "--checks", ",".join(CHECKS), "--seed", "1", "--generation-database", "none", "--request-timeout", "5",
+        "--checks", ",".join(CHECKS), "--seed", "1", "--generation-database", "none", "--request-timeout", "15",
         "--max-examples", str(examples), "--continue-on-failure", "--warnings", "off", *options,
     ]  # fmt: skip
     environment = os.environ | {

@@ -26,6 +26,7 @@ def alice(cluster):
     user.order(**ORDER | {"price": "60.00"})
     other.order(**ORDER | {"price": "60.00", "side": "sell"})
     user.order(**ORDER, client_oid="hers")
+    wait_until(lambda: user.call("GET", "/orders/client:hers").json()["status"] == "open")
     user.call("POST", "/deposits", {"currency": "USD", "amount": "5", "idem": "hers"})
     wait_until(lambda: user.call("GET", "/fills").json())
     wait_until(lambda: len(user.call("GET", "/transfers").json()) == 3)
@@ -118,14 +119,16 @@ def begin(closing, cluster, number):
     ]
     start, drop = starts[number % len(starts)]
     if number % len(starts) < 4:
-        raw = closing.enter_context(socket.create_connection((cluster.settings.host, cluster.settings.port), timeout=5))
+        raw = closing.enter_context(
+            socket.create_connection((cluster.settings.host, cluster.settings.port), timeout=15)
+        )
     else:
         raw = closing.enter_context(RawSocket(cluster)).raw
     raw.sendall(start)
     return raw, drop
 
 
-@pytest.mark.parametrize("late_s", [-31.5, -3600, 31.5, 3600, 10**9])
+@pytest.mark.parametrize("late_s", [-45, -3600, 31.5, 3600, 10**9])
 def test_a_skewed_clock_or_another_request_places_nothing(cluster, alice, late_s):
     """A right signature, but too old or from the future; in time, but of another method, path or body: 401."""
     before, body = situation(alice), json.dumps(ORDER).encode()

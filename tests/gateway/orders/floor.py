@@ -8,7 +8,7 @@ import msgspec
 
 from tests.harness import ETH_USD, Cluster, Trader
 
-WAIT_S = 8.0
+WAIT_S = 15.0
 
 
 class Floor:

@@ -157,6 +157,8 @@ def test_what_cannot_be_amended(floor):
     parent = {"product_id": "ETH-USD", "side": "buy", "price": "90.00", "size": "1"}
     legs = floor.alice.call("POST", "/order-lists", {"type": "oto", "orders": [parent, child]}).json()["orders"]
     others = floor.alice.call("POST", "/order-lists", {"type": "oto", "orders": [parent, parent]}).json()["orders"]
+    for parent_leg in (legs[0], others[0]):
+        floor.until(floor.alice, parent_leg["id"], "open")
     for waiting in (legs[1], others[1]):
         answer = floor.alice.call("PATCH", f"/orders/{waiting['id']}", {"size": "2"})
         assert (answer.status_code, answer.json()["message"]) == (

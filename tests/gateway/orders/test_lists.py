@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from tests.gateway.browser import wait_until
+
 pytestmark = pytest.mark.slow
 
 ETH = {"product_id": "ETH-USD", "size": "1"}
@@ -153,9 +155,11 @@ def test_a_list_is_all_or_nothing(floor):
 def test_an_order_of_a_list_expires(floor):
     """Though it expired before its book came to it: the list is over, by the reasons of its orders."""
     floor.cluster.kill("engine:ETH-USD")
-    instant = (datetime.now(UTC) + timedelta(seconds=0.3)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    legs = place(floor.alice, "oco", PROFIT | {"time_in_force": "GTT", "cancel_after": instant}, STOP)
+    instant = datetime.now(UTC) + timedelta(seconds=3)
+    expires = {"time_in_force": "GTT", "cancel_after": instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+    legs = place(floor.alice, "oco", PROFIT | expires, STOP)
     assert [leg["status"] for leg in legs] == ["pending", "pending"]
+    wait_until(lambda: datetime.now(UTC) > instant)
     floor.cluster.start("engine:ETH-USD")
     floor.cluster.wait_ready("engine:ETH-USD")
     done = [floor.until(floor.alice, leg["id"], "done") for leg in legs]

@@ -1,23 +1,29 @@
 """What a gateway tells of orders before it was started is what the one before it told."""
 
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.gateway.browser import wait_until
+
 pytestmark = pytest.mark.slow
 
 ETH = {"product_id": "ETH-USD", "size": "1"}
+SOON_S = 3.0
+"""When an order ends: it must have come to its gateway by then."""
+
+
+def soon():
+    return (datetime.now(UTC) + timedelta(seconds=SOON_S)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def make_orders(floor):
     """Orders of every kind, done and not; answers their ids."""
     alice = floor.alice
-    instant = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     kinds = [
         alice.order("sell", "120.00", "1", "ETH-USD", display_size="0.1", client_oid="ice"),
         alice.order("sell", "120.00", "1", "ETH-USD", stop_price="90.00", min_size="0.2"),
-        alice.order("buy", "50.00", "1", "ETH-USD", time_in_force="GTT", cancel_after=instant),
+        alice.order("buy", "50.00", "1", "ETH-USD", time_in_force="GTT", cancel_after=soon()),
         alice.order("buy", "50.00", "1", "ETH-USD", time_in_force="GTT", cancel_after="day"),
         floor.market_order(alice, "sell", trail_bps=200),
         floor.market_order(alice, "sell", trail_price="3.00"),
@@ -34,7 +40,6 @@ def make_orders(floor):
     assert alice.call("PATCH", f"/orders/{ids[6]}", {"stop_price": "111.00"}).status_code == 200
     for number in (ids[1], ids[5], ids[-1]):
         assert alice.call("DELETE", f"/orders/{number}").status_code == 200
-    time.sleep(1)
     floor.until(alice, ids[2], "done")
     return ids
 
@@ -49,6 +54,7 @@ def test_a_new_gateway_tells_the_same(floor):
     before = shown(floor, ids)
     assert {order["status"] for order in before.values()} == {"open", "active", "pending", "done"}
     floor.cluster.restart("gateway:0")
+    wait_until(lambda: floor.alice.call("GET", "/accounts").status_code == 200)  # until it has the keys: a 503
     assert shown(floor, ids) == before
     listed = floor.alice.call("GET", "/orders?status=all&limit=1000").json()
     assert {order["id"]: order for order in listed} == before

@@ -15,6 +15,7 @@ from shared.credentials import create_user
 from shared.passwords import Hasher
 from tests.gateway.browser import PASSWORD, wait_until
 from tests.gateway.people.test_funding import DEPOSITS, WITHDRAWALS
+from tests.harness import HTTP_S
 
 pytestmark = pytest.mark.slow
 
@@ -220,6 +221,7 @@ def test_a_halted_product_is_empty_and_closed(cluster, admin, pair):
     """Everybody's orders on it are canceled, others go on; who tries is told why; taken back, it trades."""
     orders = [one.order("buy", "100.00", "0.01") for one in pair]
     other = pair[0].order("buy", "100.00", "0.01", "ETH-USD")
+    wait_until(lambda: pair[0].call("GET", f"/orders/{other['id']}").json()["status"] == "open")
     halts = admin.call("POST", "/admin/halts", {"product_id": "BTC-USD", "reason": "a fork"}).json()
     assert halts == [{"id": "product:BTC-USD", "reason": "a fork"}]
     assert pair[0].call("POST", "/orders", ORDER).json()["message"] == "BTC-USD is halted, under maintenance: a fork"
@@ -240,9 +242,9 @@ def test_a_killed_key_is_gone_with_its_accounts_orders(cluster, admin, pair):
     other = cluster.key(alice.account)
     with connect(cluster.url.replace("http", "ws"), close_timeout=0.2) as socket:
         socket.send(json.dumps({"type": "subscribe", "channels": ["user"], **alice.login()}))
-        assert json.loads(socket.recv(timeout=5))["type"] == "subscriptions"
+        assert json.loads(socket.recv(timeout=15))["type"] == "subscriptions"
         assert admin.call("POST", "/admin/halts", {"key": alice.key.key}).status_code == 200
-        assert wait_until(lambda: json.loads(socket.recv(timeout=5))["type"] == "error")
+        assert wait_until(lambda: json.loads(socket.recv(timeout=15))["type"] == "error")
     assert alice.call("GET", "/accounts").status_code == 401
     alice.key = other
     wait_until(lambda: alice.call("GET", f"/orders/{order['id']}").json()["status"] == "done")
@@ -255,7 +257,7 @@ def test_the_switch_for_all_under_fire_leaves_nothing(cluster, admin, pair):
     stop, accepted_at, errors = threading.Event(), [], set()
 
     def fire(trader):
-        with httpx.Client(base_url=cluster.url, timeout=10) as http:
+        with httpx.Client(base_url=cluster.url, timeout=HTTP_S) as http:
             while not stop.is_set():
                 body = json.dumps(ORDER).encode()
                 sent = time.monotonic()

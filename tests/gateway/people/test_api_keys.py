@@ -32,15 +32,15 @@ def alice(cluster, browser):
 def listen(cluster, bot, *channels):
     with connect(cluster.url.replace("http", "ws"), close_timeout=0.2) as socket:
         socket.send(json.dumps({"type": "subscribe", "product_ids": ["BTC-USD"], "channels": channels, **bot.login()}))
-        assert json.loads(socket.recv(timeout=5))["type"] == "subscriptions"
+        assert json.loads(socket.recv(timeout=15))["type"] == "subscriptions"
         yield socket
 
 
 def must_close(socket, code=1008):
     """It is told why, and then closed."""
-    assert json.loads(socket.recv(timeout=5))["type"] == "error"
+    assert json.loads(socket.recv(timeout=15))["type"] == "error"
     with pytest.raises(ConnectionClosed) as closed:
-        socket.recv(timeout=5)
+        socket.recv(timeout=15)
     assert closed.value.rcvd
     assert closed.value.rcvd.code == code
 
@@ -91,7 +91,7 @@ def test_an_ended_key_takes_its_sockets_along(cluster, alice):
         cluster.client.publish(keys.KEYS_CHANNEL, second.key.key)
         must_close(two)
         order = third.order("buy", "100.00", "0.01")
-        assert json.loads(three.recv(timeout=5))["order_id"] == order["id"]
+        assert json.loads(three.recv(timeout=15))["order_id"] == order["id"]
         alice.call("DELETE", "/orders")
 
 
@@ -225,7 +225,7 @@ def test_a_bound_key_is_of_no_use_elsewhere(cluster, alice):
         cluster.url.replace("http", "ws"), close_timeout=0.2, additional_headers={"X-Forwarded-For": "10.0.0.1"}
     ) as socket:
         socket.send(json.dumps({"type": "subscribe", "channels": ["user"], **far.login()}))
-        answer = json.loads(socket.recv(timeout=5))
+        answer = json.loads(socket.recv(timeout=15))
         assert (answer["message"], "may not be used from" in answer["reason"]) == ("Authentication Failed", True)
     wrong = far.headers("GET", "/accounts") | {"CB-ACCESS-SIGN": "AAAA"}
     assert "signature" in cluster.http.get("/accounts", headers=wrong).json()["message"], "strangers learn nothing"
