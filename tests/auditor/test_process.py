@@ -15,10 +15,12 @@ from msgspec.structs import replace
 
 from shared import keys
 from shared.connections import connect
+from shared.errors import CorruptState
 from shared.messages import FIELD, decode_request
 from shared.settings import Settings
 from tests.auditor.live import Follower, Live, Moment
 from tests.auditor.test_watch import a_lot_more, first_open, halves, made, of_another_order, spoilt
+from workers.audit.redis_logs import RedisLogs, Trimmed
 from workers.auditor import journal, process
 from workers.auditor.process import Auditor
 from workers.auditor.snapshots import Made, save
@@ -163,9 +165,10 @@ def test_what_no_journal_shows_again_halts_nothing(ground, monkeypatch):
     with on.audited():
         on.grow(end)
         on.wait_followed()
+        says = b"shown again by no journal: BTC-USD entry"
+        on.wait(lambda: says in (on.client.get(keys.beat("auditor")) or b""))
     assert on.modes() == dict.fromkeys(SYMBOLS, "online")
     assert on.client.hgetall(keys.FINDINGS) == {}
-    assert b"shown again by no journal: BTC-USD entry" in on.client.get(keys.beat("auditor"))
 
 
 def test_what_was_found_is_not_found_again_after_a_resume(ground):
@@ -320,6 +323,19 @@ def test_a_big_state_is_saved_before_its_owner_has_to(ground, monkeypatch):
             for payload in one.log[: snapshot.position]:
                 handler.fold(payload)
             assert handler.dump() == snapshot.state
+
+
+def test_who_is_overtaken_by_an_owner_does_not_speak_of_a_loss(client):
+    """The log was trimmed behind snapshots later than where one stood: that is for another try, and no damage."""
+    client.set(keys.SHARDS, 1)
+    client.xadd(keys.log("{a:0}"), {"d": b"entry"}, id="4-0")
+    logs = RedisLogs(client, Settings())
+    with pytest.raises(CorruptState, match="no snapshot leads there"):
+        logs.usable("{a:0}", 2)
+    assert save(client, Made("{a:0}", b"entry", Snapshot(4, "", hashlib.sha256(b"state").hexdigest(), b"state")))
+    with pytest.raises(Trimmed, match="was trimmed while the audit read it"):
+        logs.usable("{a:0}", 2)
+    assert [one.position for one in logs.usable("{a:0}", 4)] == [4]
 
 
 def test_a_snapshot_is_let_in_only_behind_the_entry_it_was_made_of(client):

@@ -50,7 +50,7 @@ class Cluster:
     def start(self, *arguments: str, **settings: Any) -> None:
         """Start the supervisor; does not wait."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MATCHBOX_")}
-        known = {"data": self.data, "port": self.port, "drain_ms": 3000, "hung_after_ms": 2000} | settings
+        known = {"data": self.data, "port": self.port, "drain_ms": 3000, "hung_after_ms": 5000} | settings
         environment |= {f"MATCHBOX_{name.upper()}": str(value) for name, value in known.items()}
         self.output.write_bytes(b"")
         self._process = Child("tests.cluster.fake_cluster", arguments, environment, self.output)
@@ -83,6 +83,13 @@ class Cluster:
         with contextlib.suppress(FileNotFoundError):
             return next((one["pid"] for one in self.record()["processes"] if one["name"] == name), 0)
         return 0
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> int:
+        """Send a signal to one of its processes; answers the pid. Pid 0 would be the tests themselves."""
+        pid = self.pid(name)
+        assert pid, f"{name} does not run"
+        os.kill(pid, number)
+        return pid
 
     def pids(self) -> list[int]:
         """The supervisor and all that it started, and what these started."""

@@ -30,7 +30,7 @@ def test_an_auction_that_ends_says_what_it_traded(redis_url, database_url, shard
             request = OrderRequest(f"order {number}", account, "ACME-EUR", side, "limit", price, quantity)
             cluster.submitter.submit(request)
         log = keys.log(keys.instrument_tag("ACME-EUR"))
-        wait_for(lambda: cluster.client.xlen(log) == 5, 5, "the book has its rules and all orders")
+        wait_for(lambda: cluster.client.xlen(log) == 5, 15, "the book has its rules and all orders")
         found = end_auction(cluster.client, "ACME-EUR")
         assert (found.price, found.quantity, found.trades) == (100, 7, 3)
         assert find(cluster.client, "ACME-EUR").mode == "online"

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 
 import psutil
@@ -31,21 +30,28 @@ def start(folder):
     for one in made:
         if one.poll() is None:
             one.kill()
-            wait_for(partial(has_ended, one), 5, "ended")
+            wait_for(partial(has_ended, one), 15, "ended")
 
 
 def has_ended(one):
     return one.poll() is not None
 
 
+def is_gone(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_the_last_line_of_an_ended_child_is_its_reason(start, folder):
     """What a worker writes last on stderr tells why it ended; lines of earlier runs do not."""
     log_path(folder, "engine:BTC-USD").write_text("an older run said this\n")
     quiet = start("pass")
-    wait_for(partial(has_ended, quiet), 5, "ended")
+    wait_for(partial(has_ended, quiet), 15, "ended")
     assert quiet.last_words() == ""
     loud = start("import sys; print('first'); sys.exit('the log has a hole')")
-    wait_for(partial(has_ended, loud), 5, "ended")
+    wait_for(partial(has_ended, loud), 15, "ended")
     assert describe_exit(loud.poll(), loud.last_words()) == "the log has a hole"
 
 
@@ -73,10 +79,10 @@ def test_ctrl_c_does_not_reach_a_child(start):
 def test_a_child_is_ended_with_all_it_has_started(start):
     """kill() ends grandchildren, too."""
     one = start("import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', 'import time; time.sleep(60)'])")
-    grandchild = wait_for(lambda: psutil.Process(one.pid).children(), 5, "grandchild")[0]
+    grandchild = wait_for(lambda: psutil.Process(one.pid).children(), 15, "grandchild")[0]
     one.kill()
-    wait_for(partial(has_ended, one), 5, "ended")
-    wait_for(lambda: not grandchild.is_running() or grandchild.status() == "zombie", 5, "grandchild ended")
+    wait_for(partial(has_ended, one), 15, "ended")
+    wait_for(lambda: is_gone(grandchild.pid), 15, "grandchild ended")
 
 
 def test_a_stop_is_the_signal_that_the_command_names(start):
@@ -88,9 +94,9 @@ print("up", flush=True)
 time.sleep(60)
 """
     one = start(code, stop_signal=signal.SIGINT)
-    wait_for(one.last_words, 5, "up")
+    wait_for(one.last_words, 15, "up")
     one.stop()
-    wait_for(partial(has_ended, one), 5, "ended")
+    wait_for(partial(has_ended, one), 15, "ended")
     assert one.poll() == 7
 
 
@@ -99,8 +105,8 @@ def test_a_large_log_is_put_aside_at_start(start, folder, monkeypatch):
     monkeypatch.setattr(child_module, "LOG_BYTES_MAX", 10)
     log = log_path(folder, "engine:BTC-USD")
     log.write_text("older than old\n")
-    wait_for(partial(has_ended, start("print('old, and long enough')")), 5, "ended")
-    wait_for(partial(has_ended, start("print('new')")), 5, "ended")
+    wait_for(partial(has_ended, start("print('old, and long enough')")), 15, "ended")
+    wait_for(partial(has_ended, start("print('new')")), 15, "ended")
     assert log.read_text() == "new\n"
     assert log.with_name(f"{log.name}.1").read_text() == "old, and long enough\n"
 
@@ -125,6 +131,4 @@ time.sleep(60)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    began = time.monotonic()
-    wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", 5, "the child ended")
-    assert time.monotonic() - began < 5
+    wait_for(partial(is_gone, pid), 15, "the child ended")

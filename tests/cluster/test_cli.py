@@ -62,9 +62,13 @@ def test_a_person_runs_an_exchange(folder):
     )
     try:
         at = ("--data", "a")
-        wait_for(lambda: [rows(folder)[f"gateway:{n}"]["state"] for n in (0, 1)] == ["running"] * 2, 15, "both run")
+        wait_for(
+            lambda: [rows(folder).get(f"gateway:{n}", {}).get("state") for n in (0, 1)] == ["running"] * 2,
+            40,
+            "both run",
+        )
         works("instrument", "add", "BTC-USD", "--tick", "0.01", "--lot", "0.00000001", *at, cwd=folder)
-        wait_for(lambda: rows(folder).get("engine:BTC-USD", {}).get("state") == "running", 15, "engine runs")
+        wait_for(lambda: rows(folder).get("engine:BTC-USD", {}).get("state") == "running", 40, "engine runs")
         assert "exists already" in fails("instrument", "add", "BTC-USD", "--tick", "1", "--lot", "1", *at, cwd=folder)
         assert "alice has account 1" in works("user", "create", "alice", *at, cwd=folder)
         assert "alice got 1000 USD" in works("deposit", "alice", "USD", "1e3", *at, cwd=folder)
@@ -79,7 +83,7 @@ def test_a_person_runs_an_exchange(folder):
         assert json.loads(works("instrument", "list", "--json", *at, cwd=folder))[0]["mode"] == "post-only"
         assert "nobody met" in works("instrument", "auction", "BTC-USD", "--seconds", "1", *at, cwd=folder)
         works("instrument", "remove", "BTC-USD", *at, cwd=folder)
-        wait_for(lambda: "engine:BTC-USD" not in rows(folder), 10, "engine stopped")
+        wait_for(lambda: "engine:BTC-USD" not in rows(folder), 40, "engine stopped")
         assert "PostgreSQL" in works("logs", "postgres", "-n", "50", *at, cwd=folder)
         assert "already runs in" in fails("start", "--data", "a", "--port", port, cwd=folder)
     finally:

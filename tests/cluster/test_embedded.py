@@ -17,6 +17,7 @@ from cluster.child import Child
 from shared.errors import MatchboxError
 from shared.settings import Settings
 from tests.cluster.conftest import wait_for
+from tests.servers import wait_gone
 
 pytestmark = pytest.mark.slow
 
@@ -34,11 +35,13 @@ def has_ended(child):
 
 
 def end(child, number=None):
+    own = psutil.Process(child.pid).children(recursive=True)  # PostgreSQL's keep its memory until they notice
     if number is None:
         child.stop()
     else:
         os.kill(child.pid, number)
     wait_for(partial(has_ended, child), 20, f"{child.name} ended")
+    wait_gone(own)
 
 
 @pytest.fixture

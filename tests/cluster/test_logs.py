@@ -27,7 +27,7 @@ def test_a_process_is_named_as_in_status(tmp_path):
         find_logs(tmp_path, "engine:LTC-USD")
 
 
-def test_following_shows_whole_lines_of_all_logs(tmp_path):
+def test_following_shows_whole_lines_of_all_logs(tmp_path, monkeypatch):
     """Lines come once each, when they are complete; new logs and logs that were begun anew are noticed."""
     log = tmp_path / "a.log"
     log.write_text("before\n")
@@ -38,12 +38,6 @@ def test_following_shows_whole_lines_of_all_logs(tmp_path):
         with path.open(mode) as file:
             file.write(text)
 
-    import threading
-
-    steps = [(log, "one\nhal", "a"), (log, "f\n", "a"), (log_b, "two\n", "a"), (log, "x\n", "w")]
-    timers = [threading.Timer(0.5 * (count + 1), write, step[:2] + step[2:]) for count, step in enumerate(steps)]
-    for timer in timers:
-        timer.start()
+    steps = iter([(log, "one\nhal", "a"), (log, "f\n", "a"), (log_b, "two\n", "a"), (log, "x\n", "w")])
+    monkeypatch.setattr("cluster.logs.time.sleep", lambda _: write(*next(steps)))  # what happens between two looks
     assert [next(lines) for _ in range(4)] == [("a", "one"), ("a", "half"), ("b", "two"), ("a", "x")]
-    for timer in timers:
-        timer.join()

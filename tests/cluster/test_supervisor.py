@@ -1,6 +1,5 @@
 """A real supervisor over real servers: whatever dies comes back, and whatever stops leaves nothing behind."""
 
-import os
 import signal
 import statistics
 import subprocess
@@ -32,7 +31,7 @@ def is_running(cluster, name, not_pid=0):
 
 def wait_until_all_run(cluster):
     for name in ("engine:BTC-USD", "engine:ETH-USD", "ledger:0", "gateway:0", "pusher", "demo"):
-        wait_for(partial(is_running, cluster, name), 10, f"{name} runs")
+        wait_for(partial(is_running, cluster, name), 30, f"{name} runs")
 
 
 @pytest.fixture
@@ -70,8 +69,7 @@ def test_killed_workers_are_back_within_two_seconds(cluster):
     """Kill -9 of any worker: it is started again, under a new pid, and within 2 s where a Python starts in a moment."""
     pauses, starts = [], []
     for name in ("engine:BTC-USD", "ledger:0", "gateway:0", "pusher", "demo") * 2:
-        before, began = cluster.pid(name), time.monotonic()
-        os.kill(before, signal.SIGKILL)
+        before, began = cluster.kill(name), time.monotonic()
         wait_for(partial(is_running, cluster, name, before), 20, f"{name} runs again")
         pauses.append(time.monotonic() - began)
         began = time.monotonic()
@@ -83,9 +81,8 @@ def test_killed_workers_are_back_within_two_seconds(cluster):
 
 def test_hung_workers_are_told_from_dead_ones(cluster):
     """A worker that is stopped with SIGSTOP lives, but shows no sign of it: it is killed, replaced and counted."""
-    before = cluster.pid("engine:BTC-USD")
-    os.kill(before, signal.SIGSTOP)
-    wait_for(lambda: cluster.state("engine:BTC-USD").get("hung") == 1, 8, "counted as hung")
+    before = cluster.kill("engine:BTC-USD", signal.SIGSTOP)
+    wait_for(lambda: cluster.state("engine:BTC-USD").get("hung") == 1, 20, "counted as hung")
     wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "running", 15, "runs again")
     assert not is_alive(before)
     assert cluster.state("engine:ETH-USD")["restarts"] == 0
@@ -98,7 +95,7 @@ def test_the_trouble_of_a_worker_is_told_once(clusters, database_url):
     cluster.set_mood("pusher", "troubled")
     cluster.start(database_url=database_url)
     cluster.wait_until_open()
-    wait_for(lambda: "pusher has trouble: PostgreSQL is ahead" in cluster.said(), 8, "told")
+    wait_for(lambda: "pusher has trouble: PostgreSQL is ahead" in cluster.said(), 20, "told")
     time.sleep(1)
     assert cluster.said().count("has trouble") == 1
     assert cluster.stop() == 0
@@ -111,9 +108,8 @@ def test_servers_that_die_come_back_and_so_does_everything(whole_cluster):
         client.set("kept", "1")
     workers = {name: cluster.pid(name) for name in ("ledger:0", "engine:BTC-USD", "gateway:0")}
     for name in ("valkey", "postgres"):
-        before = cluster.pid(name)
-        os.kill(before, signal.SIGKILL)
-        wait_for(partial(is_running, cluster, name, before), 10, f"{name} runs again")
+        before = cluster.kill(name)
+        wait_for(partial(is_running, cluster, name, before), 30, f"{name} runs again")
     with cluster.redis() as client:
         assert client.get("kept") == b"1"
     assert workers == {name: cluster.pid(name) for name in workers}
@@ -125,12 +121,12 @@ def test_a_server_that_stays_away_does_not_eat_the_cpu(cluster):
     """Redis frozen for a while: no worker is killed or started, the supervisor idles, and it all goes on by itself."""
     workers = {name: cluster.pid(name) for name in ("ledger:0", "engine:BTC-USD", "gateway:0", "pusher")}
     supervisor = psutil.Process(cluster.process.pid)
-    os.kill(cluster.pid("valkey"), signal.SIGSTOP)
+    cluster.kill("valkey", signal.SIGSTOP)
     used = sum(supervisor.cpu_times()[:2])
     time.sleep(5)
     assert sum(supervisor.cpu_times()[:2]) - used < 1.0
-    os.kill(cluster.pid("valkey"), signal.SIGCONT)
-    wait_for(lambda: cluster.state("ledger:0").get("state") == "running", 10, "goes on")
+    cluster.kill("valkey", signal.SIGCONT)
+    wait_for(lambda: cluster.state("ledger:0").get("state") == "running", 20, "goes on")
     time.sleep(1)
     assert workers == {name: cluster.pid(name) for name in workers}
 
@@ -141,14 +137,14 @@ def test_ten_quick_exits_halt_the_instrument_and_resume_opens_it(clusters, datab
     cluster.set_mood("engine:BTC-USD", "crash")
     cluster.start("--demo", "--impatient", database_url=database_url)
     cluster.wait_until_open()
-    wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "halted", 20, "halted")
+    wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "halted", 40, "halted")
     reason = "engine:BTC-USD: the first entry cannot be read"
     with cluster.redis() as client:
         assert client.hget("matchbox:halted", "engine:BTC-USD") == reason.encode()
         assert b'"mode":"halted"' in client.hget("matchbox:instruments", "BTC-USD")
         assert any(b'"mode":"halted"' in fields[b"d"] for _, fields in client.xrange("{a:0}:in"))
     assert cluster.state("engine:BTC-USD")["reason"] == reason
-    assert cluster.state("engine:ETH-USD")["state"] == "running"
+    wait_for(lambda: cluster.state("engine:ETH-USD").get("state") == "running", 15, "the other one runs")
     cluster.set_mood("engine:BTC-USD", "")
     with cluster.redis() as client:
         client.hdel("matchbox:halted", "engine:BTC-USD")
@@ -163,13 +159,14 @@ def test_a_host_whose_engine_cannot_run_halts_nothing_that_another_host_runs(clu
         client.hset("{i:BTC-USD}:meta", mapping={"owner": "other", "epoch": "1", "lease": str(1 << 52)})
         cluster.start("--demo", "--impatient", redis_url=redis_url, database_url=database_url)
         wait_for(lambda: "engine:BTC-USD is given up" in cluster.said(), 30, "given up")
+        wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "halted", 15, "shown as given up")
         time.sleep(1.5)
         assert client.hgetall("matchbox:halted") == {}
         assert b'"mode"' not in client.hget("matchbox:instruments", "BTC-USD")
-        assert cluster.state("engine:BTC-USD")["state"] == "halted"
         client.hset("{i:BTC-USD}:meta", "lease", "0")
-        wait_for(lambda: client.hgetall("matchbox:halted"), 5, "halted for all")
-        assert b'"mode":"halted"' in client.hget("matchbox:instruments", "BTC-USD")
+        wait_for(lambda: client.hgetall("matchbox:halted"), 15, "halted for all")
+        instrument = lambda: client.hget("matchbox:instruments", "BTC-USD")  # noqa: E731
+        wait_for(lambda: b'"mode":"halted"' in instrument(), 15, "its rules say so")
 
 
 def test_a_killed_supervisor_leaves_no_orphans(whole_cluster):
@@ -177,7 +174,7 @@ def test_a_killed_supervisor_leaves_no_orphans(whole_cluster):
     cluster = whole_cluster
     pids = cluster.pids()
     cluster.process.end()
-    wait_for(lambda: not [pid for pid in pids if is_alive(pid)], 10, "all processes end")
+    wait_for(lambda: not [pid for pid in pids if is_alive(pid)], 30, "all processes end")
     cluster.start("--demo")
     cluster.wait_until_open()
     assert not [pid for pid in pids if is_alive(pid)]
@@ -204,7 +201,7 @@ def test_a_worker_that_ignores_the_stop_is_killed_in_time(clusters, database_url
     cluster.wait_until_open()
     began = time.monotonic()
     assert cluster.stop() == 0
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 20
     assert not cluster.leftovers()
 
 
@@ -219,7 +216,7 @@ def test_two_clusters_live_side_by_side(clusters):
         assert first.hlen("matchbox:instruments") == 2
         assert second.hlen("matchbox:instruments") == 0
     assert one.stop() == 0
-    assert other.state("ledger:0")["state"] == "running"
+    wait_for(lambda: other.state("ledger:0").get("state") == "running", 15, "the other one goes on")
     assert other.stop() == 0
 
 
@@ -228,13 +225,13 @@ def test_a_second_supervisor_is_refused(cluster, clusters):
     twin = clusters()
     twin.output = twin.output.with_suffix(".twin")
     twin.start()
-    assert twin.process.wait(20.0) == 1
+    assert twin.process.wait(40.0) == 1
     assert f"a cluster already runs in {cluster.data}" in twin.said()
     assert str(cluster.process.pid) in twin.said()
     stranger = clusters("elsewhere")
     stranger.port = cluster.port
     stranger.start()
-    assert stranger.process.wait(20.0) == 1
+    assert stranger.process.wait(40.0) == 1
     assert f"port {cluster.port} is taken by" in stranger.said()
     assert not stranger.leftovers()
     assert cluster.state("ledger:0")["state"] == "running"
@@ -244,7 +241,7 @@ def test_the_number_of_shards_stays(cluster, database_url):
     """A later start with another number of shards is refused, and everything is stopped again."""
     assert cluster.stop() == 0
     cluster.start(shards=2, database_url=database_url)
-    assert cluster.process.wait(30.0) == 1
+    assert cluster.process.wait(60.0) == 1
     assert "made with 1 account shards, MATCHBOX_SHARDS=2 cannot change that" in cluster.said()
     assert not cluster.leftovers()
 
@@ -256,10 +253,10 @@ def test_two_supervisors_on_one_redis_leave_each_others_workers_alone(clusters, 
         cluster.start("--demo", redis_url=redis_url, database_url=database_url)
     for cluster in pair:
         cluster.wait_until_open()
-    time.sleep(6)
+    time.sleep(7)
     assert not [line for cluster in pair for line in cluster.said().splitlines() if "hangs" in line]
-    os.kill(pair[0].pid("engine:BTC-USD"), signal.SIGSTOP)
-    wait_for(lambda: "engine:BTC-USD hangs; killing it" in pair[0].said(), 6, "the one that is silent is found")
+    pair[0].kill("engine:BTC-USD", signal.SIGSTOP)
+    wait_for(lambda: "engine:BTC-USD hangs; killing it" in pair[0].said(), 20, "the one that is silent is found")
     assert "hangs" not in pair[1].said()
     assert [cluster.stop() for cluster in pair] == [0, 0]
 

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from shared import keys
+from shared.beat import decode_beat
 from shared.errors import CorruptState, RejectReason
 from shared.messages import (
     FIELD,
@@ -285,16 +286,26 @@ def start(url, *arguments, **variables):
 def test_a_shard_that_is_none_is_refused_in_one_line(arguments):
     """Exit code 3, and the last line says what to write."""
     process = start("unix:///nowhere", *arguments)
-    _, output = process.communicate(timeout=20)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == 3, output
     assert "write a number below MATCHBOX_SHARDS=1" in output.splitlines()[-1]
 
 
 def wait_for(condition):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < end, "did not happen within 10 s"
+        assert time.monotonic() < end, "did not happen within 30 s"
         time.sleep(0.02)
+
+
+def wait_running(client, process):
+    """Until it takes requests: a start takes seconds, and so does the lease of one that was killed."""
+
+    def is_running():
+        beat = decode_beat(client.get(keys.beat("ledger:0")))
+        return beat is not None and (beat.pid, beat.state) == (process.pid, "running")
+
+    wait_for(is_running)
 
 
 def test_the_process_answers_settles_and_comes_back(redis_url):
@@ -303,6 +314,7 @@ def test_the_process_answers_settles_and_comes_back(redis_url):
     process = start(redis_url, "0")
     try:
         submitter = Submitter(client)
+        wait_running(client, process)
         for request in SETUP:
             submitter.submit(request)
         accepted = submitter.submit(a_limit(client_id="mine"))
@@ -314,6 +326,7 @@ def test_the_process_answers_settles_and_comes_back(redis_url):
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=20)
         process = start(redis_url, "0")
+        wait_running(client, process)
         with pytest.raises(Refused, match="Order already done"):
             submitter.submit(CancelRequest("x", 1, 0, "mine"))
         assert submitter.submit(a_limit(client_id="mine")).order_id == accepted.order_id  # type: ignore[union-attr]
@@ -321,7 +334,7 @@ def test_the_process_answers_settles_and_comes_back(redis_url):
         assert client.exists(keys.beat("ledger:0"))
 
         process.send_signal(signal.SIGTERM)
-        _, output = process.communicate(timeout=20)
+        _, output = process.communicate(timeout=60)
         assert process.returncode == 0, output
         assert client.hlen(keys.snapshot("{a:0}")) == 1
     finally:

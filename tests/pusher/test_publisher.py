@@ -18,20 +18,34 @@ from tests.pusher.market import Market
 from workers.follow import load_book, load_ledger
 from workers.pusher.publisher import Publisher
 
+MARK = "mark"
+"""What is published behind all that shall have been heard."""
+
 
 class Ear:
     """Hears all that is published."""
 
     def __init__(self):
         self.heard = []
+        self._marks = 0
 
-    async def listen(self, client, channels):
-        """Subscribe (to all: without channels), then note everything until cancelled."""
-        async with client.pubsub() as channel:
-            await (channel.subscribe(*channels) if channels else channel.psubscribe("*"))
-            async for message in channel.listen():
-                if message["type"] in ("message", "pmessage"):
-                    self.heard.append((message["channel"].decode(), json.loads(message["data"])))
+    async def listen(self, channel):
+        """Note everything until cancelled."""
+        async for message in channel.listen():
+            if message["type"] in ("message", "pmessage"):
+                name = message["channel"].decode()
+                if name == MARK:
+                    self._marks += 1
+                else:
+                    self.heard.append((name, json.loads(message["data"])))
+
+    async def catch_up(self, client):
+        """Wait until all is heard that was published before."""
+        wanted = self._marks + 1
+        await client.publish(MARK, "")
+        async with asyncio.timeout(15):
+            while self._marks < wanted:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.002)
 
     def on(self, channel):
         """Messages of one channel."""
@@ -43,23 +57,25 @@ async def lanes(url, *channels, **settings):
     """A publisher that has found the logs, and an ear on ``channels`` (without: on all)."""
     client, ear = connect_async(url), Ear()
     publisher = Publisher(client, Settings(redis_url=url, **settings))
-    hearing = asyncio.create_task(ear.listen(client, channels))
-    try:
-        await asyncio.sleep(0.05)
-        await publisher.step(0)
-        yield publisher, ear
-    finally:
-        hearing.cancel()
-        await asyncio.gather(hearing, return_exceptions=True)
-        await client.aclose()
+    async with client.pubsub() as channel:
+        await (channel.subscribe(MARK, *channels) if channels else channel.psubscribe("*"))
+        assert await channel.get_message(timeout=15.0), "confirmed, and with the first of them all"
+        hearing = asyncio.create_task(ear.listen(channel))
+        try:
+            await publisher.step(0)
+            yield publisher, ear
+        finally:
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
+    await client.aclose()
 
 
-async def publish_all(publisher):
-    """Publish what is on the logs."""
+async def publish_all(publisher, ear):
+    """Publish what is on the logs, and hear it."""
     while not await publisher.step(0):
         pass
     await publisher.step_balances()
-    await asyncio.sleep(0.05)
+    await ear.catch_up(publisher._client)
 
 
 def shown(instrument, levels):
@@ -77,7 +93,7 @@ def test_live_updates_show_the_book(redis_url):
             for _ in range(4):
                 market.trade(60)
                 market.write()
-                await publish_all(publisher)
+                await publish_all(publisher, ear)
             return ear
 
     ear = asyncio.run(scenario())
@@ -108,7 +124,7 @@ def test_live_updates_are_conflated(redis_url):
             ear.heard.clear()
             market.trade(1500)
             market.write()
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             return ear
 
     ear = asyncio.run(scenario())
@@ -128,7 +144,7 @@ def test_who_listens_to_one_channel_hears_all_of_it(redis_url):
         async with lanes(redis_url, *channels) as (publisher, ear):
             market.trade(100)
             market.write()
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             return {channel for channel, _ in ear.heard}
 
     market.write()
@@ -148,7 +164,7 @@ def test_the_past_is_not_told_again(redis_url):
 
     async def scenario():
         async with lanes(redis_url) as (publisher, ear):
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             return ear
 
     ear = asyncio.run(scenario())
@@ -171,7 +187,7 @@ def test_order_updates_follow_each_order(redis_url):
             for order in orders:
                 market.request(order)
                 market.write()
-                await publish_all(publisher)
+                await publish_all(publisher, ear)
             return ear
 
     updates = asyncio.run(scenario()).on("my.orders")
@@ -205,7 +221,7 @@ def told_of(redis_url, requests, prepare=()):
             for request in requests:
                 market.request(request)
                 market.write()
-                await publish_all(publisher)
+                await publish_all(publisher, ear)
             return ear.on("order.updates")
 
     found: dict[int, list[dict]] = {}
@@ -291,7 +307,7 @@ def test_live_updates_tell_what_an_auction_would_trade(redis_url):
             ):
                 step()
                 market.write()
-                await publish_all(publisher)
+                await publish_all(publisher, ear)
             return ear.on("BTC-USD.live")
 
     heard = asyncio.run(scenario())
@@ -315,19 +331,19 @@ def test_a_log_that_began_again_is_followed_again(redis_url, grows):
         async with lanes(redis_url) as (publisher, ear):
             market.trade(50)
             market.write()
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             market.client.flushall()
             again = Market(redis_url, seed=1)
             for _ in range(200 if grows else 1):  # which the old ledger could follow as well
                 again.request(TransferRequest(again.request_id(), 1, "USD", 10**9))
             again.write()
             await asyncio.sleep(1.1)
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             ear.heard.clear()
             for step in (lambda: again.request(TransferRequest("last", 1, "USD", 10**9)), lambda: again.trade(20)):
                 step()
                 again.write()
-                await publish_all(publisher)
+                await publish_all(publisher, ear)
                 balance = again.ledgers[0].balances(1)["USD"].available
                 told = [one for one in ear.on("balance.updates") if (one["account"], one["currency"]) == (1, "USD")]
                 assert told[-1]["available"] == money_text(balance, 10)
@@ -349,11 +365,11 @@ def test_balance_updates_are_the_ledgers(redis_url, shards):
         async with lanes(redis_url, shards=shards, balance_batch=5, fast_batch=100_000) as (publisher, ear):
             market.trade(300)
             market.write()
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             assert len(ear.on("balance.updates")) == 5
             for _ in range(10):
                 await publisher.step_balances()
-            await asyncio.sleep(0.05)
+            await ear.catch_up(publisher._client)
             return ear
 
     heard = asyncio.run(scenario()).on("balance.updates")
@@ -378,7 +394,7 @@ def test_a_new_instrument_is_followed(redis_url):
             market.request(OrderRequest(market.request_id(), 1, "SOL-USD", "sell", "limit", 9_000, 10_000))
             market.write()
             await asyncio.sleep(1.1)
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             return ear
 
     assert asyncio.run(scenario()).on("SOL-USD.live")[-1]["asks"] == [["90.00", "1.0000", 1]]
@@ -396,10 +412,10 @@ def test_a_hole_in_a_log_makes_a_new_replica(redis_url):
             market.save_snapshots()
             for tag, length in market.lengths.items():
                 market.client.xtrim(keys.log(tag), minid=f"{length - 1}-0", approximate=False)
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             for _ in range(6):
                 await publisher.step(0)
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             return publisher, ear
 
     publisher, ear = asyncio.run(scenario())
@@ -423,14 +439,14 @@ def test_one_book_that_cannot_be_followed_costs_only_its_own_updates(redis_url, 
             market.log(keys.instrument_tag("BTC-USD"), payload)
             market.trade(50)
             market.write()
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             await asyncio.sleep(1.1)
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             broken, sequence = publisher.error, ear.on("ETH-USD.live")[-1]["sequence"]
             assert sequence == market.books["ETH-USD"].sequence
             market.save_snapshots()
             await asyncio.sleep(1.1)
-            await publish_all(publisher)
+            await publish_all(publisher, ear)
             return broken, publisher.error, ear.on("BTC-USD.live")[-1]["sequence"]
 
     broken, error, sequence = asyncio.run(scenario())

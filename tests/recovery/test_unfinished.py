@@ -25,16 +25,21 @@ def test_a_killed_restore_is_no_exchange(tmp_path):
     data, file, parts = tmp_path / "data", tmp_path / "backup.tgz", tmp_path / "parts"
     parts.mkdir()
     pack(parts, Manifest(FORMAT, "0", "head", "now", 1, {}), file)
-    command = matchbox("restore", str(file), "--data", str(data))
+    command, pipe = matchbox("restore", str(file), "--data", str(data)), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)  # it is held up for the last bytes as long as we live
+    os.write(end, file.read_bytes()[:-8])
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     leaves = os.environ | {"TMPDIR": str(elsewhere)}
-    restore = subprocess.Popen(command, cwd=ROOT, env=leaves, start_new_session=True)
+    from_pipe = matchbox("restore", str(pipe), "--data", str(data))
+    restore = subprocess.Popen(from_pipe, cwd=ROOT, env=leaves, start_new_session=True)
     while not (data / RESTORING).exists() or not list(data.glob(".backup.*")):
         assert restore.poll() is None
         time.sleep(0.01)
     os.killpg(restore.pid, signal.SIGKILL)
     restore.wait()
+    os.close(end)
     assert list(elsewhere.iterdir()) == []
     start = matchbox("start", "--detach", "--data", str(data), "--port", str(free_port()))
     for again, says in ((start, "was not finished; remove the folder"), (command, "is not empty")):

@@ -102,8 +102,8 @@ def test_it_waits_while_the_stores_are_full(redis_url, tmp_path, monkeypatch):
         path = recording(tmp_path, 400)
 
         def fill(count: int, _all: int) -> None:
-            exchange.client.set(keys.PRESSURE, full, px=1500)
             filled_at.append(time.monotonic())
+            exchange.client.set(keys.PRESSURE, full, px=1500)
 
         filled_at: list[float] = []
         assert replay(exchange.settings, path, progress=fill).steps == 500

@@ -78,13 +78,19 @@ def test_silence_is_unavailable(client):
     assert client.xlen(keys.inbox(0)) == 1
 
 
-def test_a_ledger_that_hangs_keeps_a_kill_switch_from_no_other(client):
+def test_a_ledger_that_hangs_keeps_a_kill_switch_from_no_other(client, monkeypatch):
     """Every shard is asked before the first is waited for; who did not answer is named, and who did."""
     block = BlockRequest("r1", 0, True)
-    thread = ledger(client, 1, Blocked("r1", 0, []))
+    add = client.xadd
+
+    def add_and_answer(stream, fields):
+        add(stream, fields)
+        if stream == keys.inbox(1):
+            add(keys.log(keys.shard_tag(1)), {"d": encode(LedgerEntry("s 1", 1, [Blocked("r1", 0, [])]))}, id="1-0")
+
+    monkeypatch.setattr(client, "xadd", add_and_answer)
     with pytest.raises(Unavailable, match=r"^ledger 0 did not answer within 0.3 s; all others have done it\."):
         Submitter(client, shards=2).submit_to_all(block, timeout_s=0.3)
-    thread.join()
     assert [client.xlen(keys.inbox(shard)) for shard in (0, 1)] == [1, 1]
 
 

@@ -183,11 +183,12 @@ def test_a_commit_from_another_state_is_refused_whole(store, client, commit):
 
 def test_a_replaced_owner_is_fenced(redis_url, client):
     """A zombie whose lease ended and was taken cannot write, not even its next version."""
-    zombie, heir = make_store(redis_url, lease_ms=500), make_store(redis_url)
+    zombie, heir = make_store(redis_url), make_store(redis_url)
     assert zombie.acquire() == 0
     assert heir.acquire() > 0
-    time.sleep(0.55)
-    assert heir.acquire() == 0
+    (seconds, micros) = client.time()
+    client.hset(keys.meta(TAG), "lease", seconds * 1000 + micros // 1000 + 300)  # the zombie does not renew it
+    wait_until(lambda: heir.acquire() == 0)
     assert heir.epoch > zombie.epoch
     assert do_commit(zombie, commit_of(0, 1, [b"entry"])) == "FENCED"
     assert do_commit(heir, commit_of(0, 1, [b"entry"])) == "OK"
@@ -380,11 +381,12 @@ def test_a_newer_snapshot_by_the_auditor_spares_the_owner_its_own(redis_url, cli
     def write():
         length = int(client.hget(keys.meta(TAG), "length") or 0)
         written.update(map(int, _stored(client)))
-        if length and length % 4 == 0 and length < 20:  # where the auditor would be
-            state = b"%d" % sum(range(length))
-            made = Snapshot(length, advance("", [b"%d" % sum(range(n + 1)) for n in range(length)]), "", state)
+        at = length - length % 4  # where the auditor would be
+        if at and at < 20 and at not in written:
+            state = b"%d" % sum(range(at))
+            made = Snapshot(at, advance("", [b"%d" % sum(range(n + 1)) for n in range(at)]), "", state)
             made.sha256 = hashlib.sha256(state).hexdigest()
-            client.hset(keys.snapshot(TAG), str(length), msgspec.msgpack.encode(made))
+            client.hset(keys.snapshot(TAG), str(at), msgspec.msgpack.encode(made))
         return length == 20
 
     run_until(redis_url, Adder(), write, batch=1, snapshot_every=7)
@@ -456,10 +458,12 @@ def test_who_waits_for_a_lease_is_woken_by_its_release(redis_url, store):
     owner, standby = store, other
     for _ in range(3):
         wait_ms = standby.acquire()
-        threading.Timer(0.1, owner.release).start()
+        releasing = threading.Timer(0.1, owner.release)
+        releasing.start()
         started = time.monotonic()
         standby.wait_for_release(wait_ms)
         slept_s.append(time.monotonic() - started)
+        releasing.join()
         assert standby.acquire() == 0
         owner, standby = standby, owner
     assert min(slept_s) < 0.4
@@ -647,7 +651,7 @@ def test_a_long_recovery_keeps_its_lease(redis_url, client):
     store = make_store(redis_url)
     store.acquire()
     do_commit(store, commit_of(0, 1, [b"entry"]))
-    store.save_snapshot(1, 1, chain_at(1), b"7" * 4_000_000)
+    store.save_snapshot(1, 1, chain_at(1), b"7" * 10_000_000)
     store.release()
     rival, waits = make_store(redis_url), []
 
@@ -679,8 +683,8 @@ def test_a_snapshot_does_not_lengthen_the_lease(redis_url, client):
         def dump(self):
             return b"0" * 20_000_000 + b"%d" % self.total
 
-    run_until(redis_url, Dying(), lambda: bool(leases), lease_ms=1000, snapshot_every=1, batch=1)
-    assert 0 < leases[0] <= 1000
+    run_until(redis_url, Dying(), lambda: bool(leases), lease_ms=8000, snapshot_every=1, batch=1)
+    assert 0 < leases[0] <= 8000
 
 
 def wait_until(condition):

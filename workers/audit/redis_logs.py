@@ -129,9 +129,14 @@ class RedisLogs:
         return LogView(tag, standing, entries, findings, start, chain), begin
 
     def usable(self, tag: str, length: int) -> list[Snapshot]:
-        """The valid snapshots that the log follows on, the newest first. Raises ``CorruptState`` if it needs one."""
-        oldest = self.oldest(tag)
-        usable = [one for one in self._valid(tag) if oldest - 1 <= one.position <= length]
+        """The valid snapshots that the log follows on up to ``length``, the newest first.
+
+        Raises ``CorruptState`` if it needs one and there is none, ``Trimmed`` if its owner has left ``length`` behind.
+        """
+        oldest, valid = self.oldest(tag), self._valid(tag)
+        usable = [one for one in valid if oldest - 1 <= one.position <= length]
+        if oldest > 1 and not usable and any(one.position > length for one in valid):
+            raise Trimmed(f"{keys.log(tag)} was trimmed while the audit read it; run it again")
         if oldest > 1 and not usable:
             raise CorruptState(f"{keys.log(tag)}: begins at {oldest}-0, and no snapshot leads there; {BROKEN_LOG}")
         return usable
