@@ -109,6 +109,7 @@ def test_stop_leaves_nothing(cluster):
     cluster.run("stop")
     assert cluster.leftovers() == []
     cluster.run("start", "--detach")
+    wait_until(lambda: set(load.acknowledged.items()) <= set(load.recorded()), "PostgreSQL has what was left to write")
     assert_recorded_once(load)
     with connect(cluster.attached().redis_url) as client:
-        assert client.hget(keys.meta(keys.shard_tag(0)), "owner")
+        wait_until(lambda: client.hget(keys.meta(keys.shard_tag(0)), "owner"), "the ledger has an owner")

@@ -152,10 +152,15 @@ def test_amends_lists_and_mass_cancels_survive_kills(cluster):
     for number in range(KILLS):
         time.sleep(0.6)
         cluster.restart(VICTIMS[number % len(VICTIMS)])
+    end = time.monotonic() + 30
+    while sum(trader.amended for trader in traders) <= 30 and time.monotonic() < end:
+        time.sleep(0.1)
     time.sleep(0.6)
     for trader in traders:
         trader.stopping.set()
-        trader.join(10)
+    for trader in traders:
+        trader.join(30)
+        assert not trader.is_alive()
     problems = [problem for trader in traders for problem in trader.problems]
     wait_until_written(cluster)
     report = audit(cluster.settings)

@@ -9,12 +9,14 @@ import os
 import shutil
 import signal
 import time
+import uuid
 
 import httpx
 import psutil
 import pytest
 
 from tests.processes.running import SYMBOL, Load, running_cluster
+from tests.processes.test_kills import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -78,7 +80,7 @@ def alice(cluster):
     """A trader with an order of each kind, one of them amended."""
     alice = Person(cluster, 1)
     for order in FEATURES:
-        alice.call("POST", "/orders", {"product_id": SYMBOL, **order})
+        alice.call("POST", "/orders", {"product_id": SYMBOL, "client_oid": str(uuid.uuid4()), **order})
     alice.call("POST", "/order-lists", LIST)
     last = next(one for one in alice.orders().values() if one["price"] == "31000.00")
     alice.call("PATCH", f"/orders/{last['id']}", {"price": "32000.00", "size": "0.3"})
@@ -91,6 +93,7 @@ def trade(cluster, seconds):
     for load in loads:
         load.start()
     time.sleep(seconds)
+    wait_until(lambda: all(len(load.acknowledged) >= 20 for load in loads), "they trade")
     for load in loads:
         load.finish()
     assert not [problem for load in loads for problem in load.problems]
@@ -108,6 +111,14 @@ def kill_all(cluster):
     psutil.wait_procs(processes, 10)
     supervisor.kill()
     supervisor.wait(10)
+
+
+def has_ended(process):
+    """Whether it runs no more; nobody may have taken note of its end."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def log_size(cluster):
@@ -171,6 +182,7 @@ def test_a_cluster_that_died_and_lost_its_tail_goes_on_from_postgresql(cluster, 
     for load in loads:
         load.start()
     time.sleep(1.5)
+    wait_until(lambda: all(len(load.acknowledged) >= 20 for load in loads), "they trade")
     kill_all(cluster)
     for load in loads:
         load.finish()
@@ -190,11 +202,11 @@ def test_a_running_cluster_whose_redis_lost_its_tail_stops(cluster, alice):
     trade(cluster, 0.5)
     supervisor = psutil.Process(cluster.rows()["supervisor"]["pid"])
     supervisor.suspend()
-    cluster.kill("valkey")
-    time.sleep(0.2)
+    valkey = psutil.Process(cluster.kill("valkey"))
+    wait_until(lambda: has_ended(valkey), "Valkey writes no more")
     cut_log(cluster, size)
     os.kill(supervisor.pid, signal.SIGCONT)
-    supervisor.wait(40)
+    supervisor.wait(90)
     log = (cluster.settings.data_dir / "logs" / "supervisor.log").read_text()
     assert 'run "matchbox recover"' in log.splitlines()[-1], log
     assert_refused(cluster, "Redis ")  # had acknowledged more, or PostgreSQL is ahead of it: whoever notices first

@@ -143,7 +143,7 @@ def _expect_quiet(place: Exchange) -> None:
         time.sleep(QUIET_S)
         return place.acknowledged() == before
 
-    wait_until(is_quiet, "nothing is acknowledged that cannot be written", timeout_s=5.0)
+    wait_until(is_quiet, "nothing is acknowledged that cannot be written", timeout_s=15.0)
 
 
 def one_order(place: Exchange) -> tuple[int, str]:

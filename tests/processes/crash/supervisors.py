@@ -35,7 +35,7 @@ from tests.servers import PostgreSQL, Valkey
 Advance = Callable[[int], None]
 LIFE_S = 30.0
 NUDGE_S = 0.25
-GONE_S = 3.0
+GONE_S = 15.0
 """How long after its death a supervisor's workers may still be there."""
 WORKERS = ("ledger:0", "engine:BTC-USD", "gateway:0", "pusher")
 
