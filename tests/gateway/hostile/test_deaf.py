@@ -19,7 +19,7 @@ LISTENERS = 10
 ROUNDS = 3
 """Of each kind, in turns: a busy machine slows both."""
 ORDERS, PACE = 500, 800
-WAIT_S = 15.0
+WAIT_S = 30.0
 POLL_S = 0.05
 PUBLISHED_MIN = 50_000_000
 """Bytes to those who do not read."""
