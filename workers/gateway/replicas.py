@@ -157,14 +157,14 @@ class Replicas:
     async def wait_covered(self, shard: int) -> bool:
         """Wait (not for long) until PostgreSQL has all that was done before this process started.
 
-        False: it had all along, so what it does not have does not exist. Raises ``ApiError`` 503.
+        False: it had all along, so what it does not have does not exist. Raises ``ApiError`` 503, also if it has not.
         """
         stream, end = keys.log(keys.shard_tag(shard)), time.monotonic() + CATCH_UP_S
         if stream in self._covered:
             return False
         while await self._history.length(keys.shard_tag(shard)) < self.loaded_at[stream]:
             if time.monotonic() > end:
-                return True
+                raise unavailable("PostgreSQL is too far behind to say whether there is such an order; try again")
             await asyncio.sleep(POLL_S)
         self._covered.add(stream)
         return True
@@ -183,7 +183,9 @@ class Replicas:
             reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((stream, end, reached))
             await asyncio.wait((reached,), timeout=CATCH_UP_S)
-            reached.cancel()
+            if not reached.done():  # older answers would be wrong ones
+                reached.cancel()
+                raise unavailable("this gateway does not know yet what others have answered; try again")
 
     async def measure(self) -> None:
         """Count what the logs have and the replicas have not yet: ``lag``; note a log that has less than was read.
