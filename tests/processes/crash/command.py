@@ -56,7 +56,9 @@ def main(faults: int, seed: int, groups: list[tuple[str, int]]) -> None:
         for name, own in groups:
             share, strike = GROUPS[name]
             task = bar.add_task(name, total=share * (own or faults))
-            done.append(_struck(Group(name), strike, own or faults, seed, functools.partial(bar.advance, task)))
+            group = _struck(Group(name), strike, own or faults, seed, functools.partial(bar.advance, task))
+            done.append(group)
+            console.print(f"{name}: done after {group.seconds:g} s", markup=False)
     show(console, done)
     click.echo(msgspec.json.encode(totals(done, time.monotonic() - started)))
     sys.exit(0 if all(one.is_good for one in done) else 1)

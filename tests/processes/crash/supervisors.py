@@ -34,7 +34,9 @@ from tests.servers import PostgreSQL, Valkey
 
 Advance = Callable[[int], None]
 LIFE_S = 30.0
-NUDGE_S = 0.25
+NUDGE_S = 1.0
+"""Between two kills, so that the supervisor has seen the next worker run: those that die before are given up in the
+end, and never had a lease to free."""
 GONE_S = 15.0
 """How long after its death a supervisor's workers may still be there."""
 WORKERS = ("ledger:0", "engine:BTC-USD", "gateway:0", "pusher")

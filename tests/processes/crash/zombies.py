@@ -13,7 +13,7 @@ from cluster.observer import lease_of
 from tests.processes.crash.exchange import Exchange, Window
 from tests.processes.crash.lanes import shares, shuffled, tell_of_end, trading
 from tests.processes.crash.nursery import Child, Fate, Fault
-from tests.processes.crash.points import MACHINE, PUSHER, Point
+from tests.processes.crash.points import MACHINE, PUSHER, Point, point_of
 from tests.processes.crash.report import Group
 
 STOPS = {
@@ -29,7 +29,8 @@ STOPS = {
 WORKERS = ("ledger:0", "engine:BTC-USD", "engine:ETH-USD", "pusher")
 AWAKE_S = 0.6
 """How long a woken one may show what it still has under way."""
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
+"""How long an owner may take to where it is stopped: it waits for others, who are stopped and replaced, too."""
 
 
 class Succession:
@@ -58,9 +59,7 @@ class Succession:
         if self.owner.has_ended() and not self.problems:
             self.problems.append(f"{self.name} ended ({self.owner.exit_code}): {self.owner.last_words()}")
         if self.problems:
-            self._labels.clear()
-            self.owner.fault = None
-            self.zombie = None
+            self._give_up()
             return 0
         if self.zombie is None:
             self._look_at_owner()
@@ -76,6 +75,17 @@ class Succession:
             self.zombie = None
             return 1
         return 0
+
+    def _give_up(self) -> None:
+        """Nobody is stopped here any more, but the others need an owner."""
+        self._labels.clear()
+        for one in (self.zombie, self.owner):
+            if one is not None and (one.fault is not None or one.has_ended()):
+                one.end()
+        self.zombie = None
+        if self.owner.is_closed:
+            self._place.free_lease(self.name)
+            self._start()
 
     def _is_stale(self, fate: Fate) -> bool:
         """Whether a write was taken that was sent when somebody else owned the lease already."""
@@ -98,7 +108,8 @@ class Succession:
     def _start(self) -> None:
         fault = None
         if self._labels:
-            fault = Fault(self._labels.popleft(), self._dice.randint(1, 4), signal.SIGSTOP)
+            label = self._labels.popleft()
+            fault = Fault(label, self._dice.randint(1, point_of(self.name, label).passes), signal.SIGSTOP)
         self.owner = self._place.start(self.name, fault)
         self._since = time.monotonic()
 
