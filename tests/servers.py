@@ -159,13 +159,14 @@ class PostgreSQL(Server):
 def wait_gone(processes: Iterable[psutil.Process], timeout_s: float = 15.0) -> None:
     """Wait for the end of a crashed server's children: until they notice, they keep its memory, and none can start."""
     end = time.monotonic() + timeout_s
-    while any(one.is_running() and not _is_zombie(one) for one in processes) and time.monotonic() < end:
+    while any(one.is_running() and not is_gone(one.pid) for one in processes) and time.monotonic() < end:
         time.sleep(0.01)
 
 
-def _is_zombie(process: psutil.Process) -> bool:
+def is_gone(pid: int) -> bool:
+    """Whether a process runs no more; its parent may not have taken note of its end."""
     try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 

@@ -12,6 +12,7 @@ import pytest
 from cluster import child as child_module
 from cluster.child import Child, Command, describe_exit, log_path
 from tests.cluster.conftest import wait_for
+from tests.servers import is_gone
 
 
 def python(folder, code, **options):
@@ -35,13 +36,6 @@ def start(folder):
 
 def has_ended(one):
     return one.poll() is not None
-
-
-def is_gone(pid):
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_the_last_line_of_an_ended_child_is_its_reason(start, folder):

@@ -12,15 +12,9 @@ import pytest
 import redis
 
 from tests.cluster.conftest import wait_for
+from tests.servers import is_gone
 
 pytestmark = pytest.mark.slow
-
-
-def is_alive(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def is_running(cluster, name, not_pid=0):
@@ -61,7 +55,7 @@ def test_a_stop_leaves_nothing_behind(whole_cluster, number):
     pids = cluster.pids()
     assert len(pids) > 8
     assert cluster.stop(number) == 0
-    assert not [pid for pid in pids if is_alive(pid)]
+    assert not [pid for pid in pids if not is_gone(pid)]
     assert not cluster.leftovers()
 
 
@@ -84,7 +78,7 @@ def test_hung_workers_are_told_from_dead_ones(cluster):
     before = cluster.kill("engine:BTC-USD", signal.SIGSTOP)
     wait_for(lambda: cluster.state("engine:BTC-USD").get("hung") == 1, 20, "counted as hung")
     wait_for(lambda: cluster.state("engine:BTC-USD").get("state") == "running", 15, "runs again")
-    assert not is_alive(before)
+    assert is_gone(before)
     assert cluster.state("engine:ETH-USD")["restarts"] == 0
     assert "engine:BTC-USD hangs; killing it" in cluster.said()
 
@@ -174,10 +168,10 @@ def test_a_killed_supervisor_leaves_no_orphans(whole_cluster):
     cluster = whole_cluster
     pids = cluster.pids()
     cluster.process.end()
-    wait_for(lambda: not [pid for pid in pids if is_alive(pid)], 30, "all processes end")
+    wait_for(lambda: not [pid for pid in pids if not is_gone(pid)], 30, "all processes end")
     cluster.start("--demo")
     cluster.wait_until_open()
-    assert not [pid for pid in pids if is_alive(pid)]
+    assert not [pid for pid in pids if not is_gone(pid)]
     assert cluster.stop() == 0
     assert not cluster.leftovers()
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.processes.running import SYMBOL, Load, running_cluster
 from tests.processes.test_kills import wait_until
+from tests.servers import is_gone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -113,14 +114,6 @@ def kill_all(cluster):
     supervisor.wait(10)
 
 
-def has_ended(process):
-    """Whether it runs no more; nobody may have taken note of its end."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 def log_size(cluster):
     """How large Valkey's append-only file is."""
     return append_only_file(cluster).stat().st_size
@@ -202,8 +195,8 @@ def test_a_running_cluster_whose_redis_lost_its_tail_stops(cluster, alice):
     trade(cluster, 0.5)
     supervisor = psutil.Process(cluster.rows()["supervisor"]["pid"])
     supervisor.suspend()
-    valkey = psutil.Process(cluster.kill("valkey"))
-    wait_until(lambda: has_ended(valkey), "Valkey writes no more")
+    valkey = cluster.kill("valkey")
+    wait_until(lambda: is_gone(valkey), "Valkey writes no more")
     cut_log(cluster, size)
     os.kill(supervisor.pid, signal.SIGCONT)
     supervisor.wait(90)
